@@ -1,0 +1,260 @@
+//! Calls of the public API: what people, the `app` command and the dashboard use.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt};
+use reqwest::Method;
+use url::Url;
+
+use super::{Client, ClientError};
+use crate::{
+    accounts::{Account, NewAccount, NewToken, Token},
+    apps::{App, AppPatch, NewApp},
+    builds::Build,
+    config_vars::{ConfigPatch, ConfigVars},
+    domains::{Domain, NewDomain},
+    dynos::{Dyno, NewDyno},
+    events::Event,
+    formation::{Formation, FormationBatch},
+    ids::{BuildId, TokenId},
+    keys::{Key, NewKey},
+    logs::{LogSession, NewLogSession},
+    names::{AppName, Email, Hostname},
+    releases::{Release, Rollback},
+    secret::Secret,
+    sizes::Size,
+};
+
+/// Bytes that arrive over time: logs, build output.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, ClientError>> + Send>>;
+
+impl Client {
+    /// The account behind this client's token.
+    pub async fn account(&self) -> Result<Account, ClientError> {
+        self.get("/account").await
+    }
+
+    /// Makes an account; for admins.
+    pub async fn create_account(&self, account: &NewAccount) -> Result<Account, ClientError> {
+        self.call(Method::POST, "/users", account).await
+    }
+
+    /// Trades email and password for a token.
+    pub async fn log_in(
+        &self,
+        email: &Email,
+        password: &Secret,
+        token: &NewToken,
+    ) -> Result<Token, ClientError> {
+        let request = self
+            .http
+            .post(self.url("/oauth/authorizations"))
+            .timeout(super::CALL_TIMEOUT)
+            .basic_auth(email, Some(password.expose()))
+            .json(token);
+        self.json(self.send(request).await?).await
+    }
+
+    /// The account's tokens, without their secrets.
+    pub async fn tokens(&self) -> Result<Vec<Token>, ClientError> {
+        self.get("/oauth/authorizations").await
+    }
+
+    /// Revokes a token.
+    pub async fn revoke_token(&self, id: TokenId) -> Result<(), ClientError> {
+        self.tell(Method::DELETE, &format!("/oauth/authorizations/{id}"), &()).await
+    }
+
+    /// Revokes the token that this client uses.
+    pub async fn log_out(&self) -> Result<(), ClientError> {
+        self.tell(Method::DELETE, "/oauth/authorizations/~", &()).await
+    }
+
+    /// The account's public SSH keys.
+    pub async fn keys(&self) -> Result<Vec<Key>, ClientError> {
+        self.get("/account/keys").await
+    }
+
+    /// Adds a public SSH key.
+    pub async fn add_key(&self, key: &NewKey) -> Result<Key, ClientError> {
+        self.call(Method::POST, "/account/keys", key).await
+    }
+
+    /// Removes a key by id or fingerprint.
+    pub async fn remove_key(&self, key: &str) -> Result<(), ClientError> {
+        self.tell(Method::DELETE, &format!("/account/keys/{}", segment(key)), &()).await
+    }
+
+    /// All apps that the account may see.
+    pub async fn apps(&self) -> Result<Vec<App>, ClientError> {
+        self.get("/apps").await
+    }
+
+    /// One app.
+    pub async fn app(&self, app: &AppName) -> Result<App, ClientError> {
+        self.get(&format!("/apps/{app}")).await
+    }
+
+    /// Makes an app.
+    pub async fn create_app(&self, app: &NewApp) -> Result<App, ClientError> {
+        self.call(Method::POST, "/apps", app).await
+    }
+
+    /// Changes an app.
+    pub async fn update_app(&self, app: &AppName, patch: &AppPatch) -> Result<App, ClientError> {
+        self.call(Method::PATCH, &format!("/apps/{app}"), patch).await
+    }
+
+    /// Destroys an app with everything that belongs to it.
+    pub async fn destroy_app(&self, app: &AppName) -> Result<App, ClientError> {
+        self.call(Method::DELETE, &format!("/apps/{app}"), &()).await
+    }
+
+    /// An app's builds, newest first.
+    pub async fn builds(&self, app: &AppName) -> Result<Vec<Build>, ClientError> {
+        self.get(&format!("/apps/{app}/builds")).await
+    }
+
+    /// One build.
+    pub async fn build(&self, app: &AppName, id: BuildId) -> Result<Build, ClientError> {
+        self.get(&format!("/apps/{app}/builds/{id}")).await
+    }
+
+    /// Cancels a build that has not ended.
+    pub async fn cancel_build(&self, app: &AppName, id: BuildId) -> Result<Build, ClientError> {
+        self.call(Method::DELETE, &format!("/apps/{app}/builds/{id}"), &()).await
+    }
+
+    /// An app's releases, newest first.
+    pub async fn releases(&self, app: &AppName) -> Result<Vec<Release>, ClientError> {
+        self.get(&format!("/apps/{app}/releases")).await
+    }
+
+    /// One release by id or version (`7`, `v7`).
+    pub async fn release(&self, app: &AppName, release: &str) -> Result<Release, ClientError> {
+        self.get(&format!("/apps/{app}/releases/{}", segment(release))).await
+    }
+
+    /// Rolls back: a new release with image, config and process types of an earlier one.
+    pub async fn roll_back(
+        &self,
+        app: &AppName,
+        rollback: &Rollback,
+    ) -> Result<Release, ClientError> {
+        self.call(Method::POST, &format!("/apps/{app}/releases"), rollback).await
+    }
+
+    /// Wanted counts and sizes.
+    pub async fn formation(&self, app: &AppName) -> Result<Vec<Formation>, ClientError> {
+        self.get(&format!("/apps/{app}/formation")).await
+    }
+
+    /// Changes counts and sizes, all or none.
+    pub async fn scale(
+        &self,
+        app: &AppName,
+        batch: &FormationBatch,
+    ) -> Result<Vec<Formation>, ClientError> {
+        self.call(Method::PATCH, &format!("/apps/{app}/formation"), batch).await
+    }
+
+    /// An app's pods, superseded and one-off ones included.
+    pub async fn dynos(&self, app: &AppName) -> Result<Vec<Dyno>, ClientError> {
+        self.get(&format!("/apps/{app}/dynos")).await
+    }
+
+    /// One pod by id or name.
+    pub async fn dyno(&self, app: &AppName, dyno: &str) -> Result<Dyno, ClientError> {
+        self.get(&format!("/apps/{app}/dynos/{}", segment(dyno))).await
+    }
+
+    /// Starts a one-off pod.
+    pub async fn run(&self, app: &AppName, dyno: &NewDyno) -> Result<Dyno, ClientError> {
+        self.call(Method::POST, &format!("/apps/{app}/dynos"), dyno).await
+    }
+
+    /// Replaces pods by fresh ones: all, those of a type (`web`), or one (`web.1`).
+    pub async fn restart(&self, app: &AppName, which: Option<&str>) -> Result<(), ClientError> {
+        let path = match which {
+            None => format!("/apps/{app}/dynos"),
+            Some(which) => format!("/apps/{app}/dynos/{}", segment(which)),
+        };
+        self.tell(Method::DELETE, &path, &()).await
+    }
+
+    /// Stops a one-off pod, or replaces a pod of the formation.
+    pub async fn stop_dyno(&self, app: &AppName, dyno: &str) -> Result<(), ClientError> {
+        let path = format!("/apps/{app}/dynos/{}/actions/stop", segment(dyno));
+        self.tell(Method::POST, &path, &()).await
+    }
+
+    /// The app's config vars.
+    pub async fn config_vars(&self, app: &AppName) -> Result<ConfigVars, ClientError> {
+        self.get(&format!("/apps/{app}/config-vars")).await
+    }
+
+    /// Sets and unsets config vars in one release.
+    pub async fn update_config_vars(
+        &self,
+        app: &AppName,
+        patch: &ConfigPatch,
+    ) -> Result<ConfigVars, ClientError> {
+        self.call(Method::PATCH, &format!("/apps/{app}/config-vars"), patch).await
+    }
+
+    /// The app's hostnames.
+    pub async fn domains(&self, app: &AppName) -> Result<Vec<Domain>, ClientError> {
+        self.get(&format!("/apps/{app}/domains")).await
+    }
+
+    /// Claims a hostname.
+    pub async fn add_domain(
+        &self,
+        app: &AppName,
+        domain: &NewDomain,
+    ) -> Result<Domain, ClientError> {
+        self.call(Method::POST, &format!("/apps/{app}/domains"), domain).await
+    }
+
+    /// Gives a hostname up.
+    pub async fn remove_domain(
+        &self,
+        app: &AppName,
+        hostname: &Hostname,
+    ) -> Result<Domain, ClientError> {
+        self.call(Method::DELETE, &format!("/apps/{app}/domains/{hostname}"), &()).await
+    }
+
+    /// What happened to the app, newest first.
+    pub async fn events(&self, app: &AppName) -> Result<Vec<Event>, ClientError> {
+        self.get(&format!("/apps/{app}/events")).await
+    }
+
+    /// Sizes of pods.
+    pub async fn sizes(&self) -> Result<Vec<Size>, ClientError> {
+        self.get("/dyno-sizes").await
+    }
+
+    /// Opens a log stream; read it with [`Client::stream`].
+    pub async fn open_logs(
+        &self,
+        app: &AppName,
+        session: &NewLogSession,
+    ) -> Result<LogSession, ClientError> {
+        self.call(Method::POST, &format!("/apps/{app}/log-sessions"), session).await
+    }
+
+    /// Reads a stream URL that the API handed out (log session, build output), without sending
+    /// this client's token to it.
+    pub async fn stream(&self, url: &Url) -> Result<ByteStream, ClientError> {
+        let response = self.send(self.http.get(url.clone())).await?;
+        let client = self.clone();
+        Ok(Box::pin(response.bytes_stream().map_err(move |source| client.unreachable(source))))
+    }
+}
+
+/// A user's text as one segment of a path: a `/` in it must not become another path.
+fn segment(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}

@@ -1,0 +1,27 @@
+//! An app's environment (Platform API: `config-var`): a flat JSON object of names and values.
+
+use std::collections::BTreeMap;
+
+use crate::{names::ConfigName, secret::Secret};
+
+/// The most bytes that an app's names and values may have together.
+///
+/// Linux gives a process 128 KiB per string and a quarter of its stack in all; half of the
+/// smallest of these leaves room for what the platform and the image add.
+pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
+
+/// `GET /apps/{app}/config-vars`.
+pub type ConfigVars = BTreeMap<ConfigName, Secret>;
+
+/// `PATCH /apps/{app}/config-vars`: a value sets, `null` unsets, what is absent stays.
+pub type ConfigPatch = BTreeMap<ConfigName, Option<Secret>>;
+
+/// Names that the platform sets itself; setting them is refused, so that nobody wonders why the
+/// value has no effect.
+pub const CONFIG_NAMES_RESERVED: [&str; 2] = ["PORT", "DYNO"];
+
+/// True for config vars that a build may see: names that start with `BP_`, by which Cloud Native
+/// Buildpacks are set. All other values exist only at run time.
+pub fn is_build_var(name: &ConfigName) -> bool {
+    name.as_str().starts_with("BP_")
+}

@@ -1,0 +1,56 @@
+//! Machines: whole orders to one ([`NodePlan`]) and what it saw ([`NodeStatus`]).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    images::{ImageRef, RegistryAccess},
+    names::NodeName,
+    pods::{PodSpec, PodStatus},
+    sizes::Resources,
+};
+
+/// How long `GET /internal/nodes/{node}/plan` waits for a newer plan, in seconds; shorter than
+/// what proxies and NAT tables on the way cut.
+pub const LONG_POLL_SECS: u64 = 25;
+/// How often an agent reports when nothing changes, in seconds.
+pub const HEARTBEAT_SECS: u64 = 5;
+
+/// Everything one machine should run. The agent makes Docker match it: what is missing is
+/// started, what is not named is stopped by its own stop policy and removed.
+///
+/// `GET /internal/nodes/{node}/plan?after=GENERATION` answers 200 with a newer plan, or 204 after
+/// [`LONG_POLL_SECS`]. An agent refuses a plan with a generation below the one it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodePlan {
+    pub node: NodeName,
+    /// Grows with each change.
+    pub generation: u64,
+    pub registry: RegistryAccess,
+    pub pods: Vec<PodSpec>,
+    /// Images to keep besides those of `pods`: rollback targets. All other images that Fairway
+    /// brought to the machine may be removed.
+    pub keep_images: Vec<ImageRef>,
+}
+
+/// `POST /internal/nodes/{node}/status`: everything the agent saw, after each change and at least
+/// every [`HEARTBEAT_SECS`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    pub node: NodeName,
+    /// Of the plan that the agent works on; 0 before its first.
+    pub generation: u64,
+    pub capacity: Capacity,
+    pub pods: Vec<PodStatus>,
+}
+
+/// What a machine has in all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    pub resources: Resources,
+    pub disk_bytes: u64,
+    pub disk_free_bytes: u64,
+    /// `x86_64`, `aarch64`.
+    pub architecture: String,
+    /// Container engine and version, for people.
+    pub engine: String,
+}

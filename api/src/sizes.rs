@@ -1,0 +1,65 @@
+//! Sizes of pods (Platform API: `dyno-size`): what one pod may use.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::SizeName;
+
+/// The size that a process type has until somebody changes it.
+pub const SIZE_DEFAULT: &str = "standard-1x";
+
+/// What one pod may use. Units are part of the names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Resources {
+    /// Memory without swap, in bytes; past it the kernel kills the pod and the exit says OOM.
+    pub memory_bytes: u64,
+    /// CPU time in thousandths of a core.
+    pub cpu_millis: u32,
+    /// Processes and threads.
+    pub pids: u32,
+}
+
+/// A size by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    pub name: SizeName,
+    pub resources: Resources,
+}
+
+const MIB: u64 = 1024 * 1024;
+
+/// Name, memory in MiB, CPU in thousandths of a core, processes.
+const SIZES: [(&str, u64, u32, u32); 6] = [
+    ("nano", 128, 250, 128),
+    ("eco", 256, 500, 256),
+    ("standard-1x", 512, 1_000, 512),
+    ("standard-2x", 1_024, 2_000, 1_024),
+    ("performance-m", 2_560, 4_000, 4_096),
+    ("performance-l", 14_336, 8_000, 16_384),
+];
+
+/// All sizes, small to large.
+pub fn all() -> Vec<Size> {
+    SIZES.iter().map(|&row| size(row)).collect()
+}
+
+/// The size of this name, letter case ignored (Heroku writes `Standard-1X`).
+pub fn find(name: &str) -> Option<Size> {
+    SIZES.iter().find(|row| row.0.eq_ignore_ascii_case(name)).map(|&row| size(row))
+}
+
+fn size((name, memory_mib, cpu_millis, pids): (&str, u64, u32, u32)) -> Size {
+    Size {
+        name: SizeName::try_from(name.to_owned()).expect("the table holds valid names"),
+        resources: Resources { memory_bytes: memory_mib * MIB, cpu_millis, pids },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_default_is_in_the_table_and_case_does_not_matter() {
+        assert!(super::find(super::SIZE_DEFAULT).is_some());
+        assert_eq!(super::find("Standard-1X"), super::find("standard-1x"));
+        assert_eq!(super::all().len(), super::SIZES.len());
+    }
+}
