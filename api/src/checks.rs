@@ -53,7 +53,10 @@ pub enum Check {
         timeout_secs: u32,
     },
     /// The port accepts a connection.
-    Tcp { port: Option<u16>, timeout_secs: u32 },
+    Tcp {
+        port: Option<u16>,
+        timeout_secs: u32,
+    },
     /// The process has run this long without ending.
     Uptime { secs: u32 },
 }
@@ -61,13 +64,18 @@ pub enum Check {
 impl Checks {
     /// The default for a process type that listens: its port accepts connections.
     pub fn for_port() -> Self {
-        Self::starting_with(Check::Tcp { port: None, timeout_secs: 5 })
+        Self::starting_with(Check::Tcp {
+            port: None,
+            timeout_secs: 5,
+        })
     }
 
     /// The default for a process type without a port: it stays up for
     /// [`UPTIME_SECS_DEFAULT`].
     pub fn for_worker() -> Self {
-        Self::starting_with(Check::Uptime { secs: UPTIME_SECS_DEFAULT })
+        Self::starting_with(Check::Uptime {
+            secs: UPTIME_SECS_DEFAULT,
+        })
     }
 
     fn starting_with(startup: Check) -> Self {

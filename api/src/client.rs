@@ -17,7 +17,9 @@ use url::Url;
 
 use crate::{error::ApiError, secret::Secret};
 
-pub use attach::{AttachControl, AttachFrame, AttachSocket, AttachSocketError};
+pub use attach::{
+    AttachControl, AttachFrame, AttachReceiver, AttachSender, AttachSocket, AttachSocketError,
+};
 pub use platform::ByteStream;
 
 /// How long to wait for a connection.
@@ -83,7 +85,10 @@ impl Client {
     /// The same connection with another credential.
     #[must_use]
     pub fn with_token(&self, token: Secret) -> Self {
-        Self { token: Some(token), ..self.clone() }
+        Self {
+            token: Some(token),
+            ..self.clone()
+        }
     }
 
     /// Where the API is.
@@ -93,7 +98,9 @@ impl Client {
 
     fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
-        let (path, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
+        let (path, query) = path
+            .split_once('?')
+            .map_or((path, None), |(p, q)| (p, Some(q)));
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url.set_query(query);
         url
@@ -113,8 +120,15 @@ impl Client {
 
     /// Sends and turns every answer but a success into an error.
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = request.send().await.map_err(|source| self.unreachable(source))?;
-        if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
+        let response = request
+            .send()
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(refused(response).await)
+        }
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -159,13 +173,21 @@ impl Client {
 
     async fn json<T: DeserializeOwned>(&self, response: Response) -> Result<T, ClientError> {
         let url = response.url().to_string();
-        let body = response.bytes().await.map_err(|source| self.unreachable(source))?;
-        serde_json::from_slice(&body)
-            .map_err(|error| ClientError::NotOurs { url, what: error.to_string() })
+        let body = response
+            .bytes()
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::NotOurs {
+            url,
+            what: error.to_string(),
+        })
     }
 
     fn unreachable(&self, source: reqwest::Error) -> ClientError {
-        ClientError::Unreachable { url: self.base.to_string(), source: source.without_url() }
+        ClientError::Unreachable {
+            url: self.base.to_string(),
+            source: source.without_url(),
+        }
     }
 }
 
@@ -181,6 +203,9 @@ async fn refused(mut response: Response) -> ClientError {
     }
     match serde_json::from_slice::<ApiError>(&body) {
         Ok(error) => ClientError::Api(error),
-        Err(_) => ClientError::NotOurs { url, what: format!("it said {status}") },
+        Err(_) => ClientError::NotOurs {
+            url,
+            what: format!("it said {status}"),
+        },
     }
 }

@@ -58,7 +58,12 @@ impl ErrorId {
 impl ApiError {
     /// An error without a hint.
     pub fn new(id: ErrorId, message: impl Into<String>) -> Self {
-        Self { id, message: message.into(), url: None, hint: None }
+        Self {
+            id,
+            message: message.into(),
+            url: None,
+            hint: None,
+        }
     }
 
     /// The same with a hint: what to do next.

@@ -54,7 +54,12 @@ impl LogLine {
     /// `2026-11-21T21:30:43.123456+00:00 app[web.1]: text`.
     pub fn render(&self) -> String {
         let at = self.at.format("%Y-%m-%dT%H:%M:%S%.6f+00:00");
-        format!("{at} {}[{}]: {}", self.source.as_str(), self.process, self.text)
+        format!(
+            "{at} {}[{}]: {}",
+            self.source.as_str(),
+            self.process,
+            self.text
+        )
     }
 }
 

@@ -21,7 +21,11 @@ const QUOTED_CHARS_MAX: usize = 80;
 
 impl InvalidName {
     fn new(kind: &'static str, value: &str, rule: &'static str) -> Self {
-        Self { kind, value: value.chars().take(QUOTED_CHARS_MAX).collect(), rule }
+        Self {
+            kind,
+            value: value.chars().take(QUOTED_CHARS_MAX).collect(),
+            rule,
+        }
     }
 }
 
@@ -129,7 +133,11 @@ fn app_name(text: &str) -> Result<String, &'static str> {
     const RULE: &str = "it must be 2 to 30 lower-case letters, digits and dashes, start with a \
                         letter and not end with a dash";
     let label = label_chars(text) && text.starts_with(|c: char| c.is_ascii_lowercase());
-    if label && (2..=30).contains(&text.len()) { Ok(text.into()) } else { Err(RULE) }
+    if label && (2..=30).contains(&text.len()) {
+        Ok(text.into())
+    } else {
+        Err(RULE)
+    }
 }
 
 /// Process types that would be taken for something else: `run.1234` is a one-off pod, `router` and
@@ -140,13 +148,17 @@ fn process_type(text: &str) -> Result<String, &'static str> {
     if PROCESS_TYPES_RESERVED.contains(&text) {
         return Err("the names run, router, platform and app are taken by Fairway itself");
     }
-    let chars = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    let chars = text
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     let ends = text.starts_with(|c: char| c.is_ascii_lowercase()) && !text.ends_with('-');
     if chars && ends && text.len() <= 30 {
         Ok(text.into())
     } else {
-        Err("it must be 1 to 30 lower-case letters, digits and dashes, start with a letter and \
-             not end with a dash")
+        Err(
+            "it must be 1 to 30 lower-case letters, digits and dashes, start with a letter and \
+             not end with a dash",
+        )
     }
 }
 
@@ -161,11 +173,16 @@ fn hostname(text: &str) -> Result<String, &'static str> {
     if name.starts_with("*.") {
         return Err("wildcard hostnames are not supported yet");
     }
-    if name.split('.').all(|label| label_chars(label) && label.len() <= 63) {
+    if name
+        .split('.')
+        .all(|label| label_chars(label) && label.len() <= 63)
+    {
         Ok(name)
     } else {
-        Err("each part between the dots must be 1 to 63 letters, digits and dashes and neither \
-             start nor end with a dash")
+        Err(
+            "each part between the dots must be 1 to 63 letters, digits and dashes and neither \
+             start nor end with a dash",
+        )
     }
 }
 
@@ -183,8 +200,10 @@ fn machine_name(text: &str) -> Result<String, &'static str> {
     if label_chars(text) && text.len() <= 63 {
         Ok(text.into())
     } else {
-        Err("it must be 1 to 63 lower-case letters, digits and dashes and neither start nor end \
-             with a dash")
+        Err(
+            "it must be 1 to 63 lower-case letters, digits and dashes and neither start nor end \
+             with a dash",
+        )
     }
 }
 
@@ -230,18 +249,25 @@ fn branch_name(text: &str) -> Result<String, &'static str> {
         && !text.ends_with('.')
         && !text.starts_with('-')
         && text != "@";
-    if parts && whole { Ok(text.into()) } else { Err(RULE) }
+    if parts && whole {
+        Ok(text.into())
+    } else {
+        Err(RULE)
+    }
 }
 
 fn label_chars(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
         && !text.ends_with('-')
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 fn lower_hex(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 #[cfg(test)]

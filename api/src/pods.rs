@@ -67,7 +67,10 @@ pub struct StopPolicy {
 
 impl Default for StopPolicy {
     fn default() -> Self {
-        Self { signal: "SIGTERM".into(), grace_secs: STOP_GRACE_SECS_DEFAULT }
+        Self {
+            signal: "SIGTERM".into(),
+            grace_secs: STOP_GRACE_SECS_DEFAULT,
+        }
     }
 }
 
@@ -211,7 +214,10 @@ mod tests {
             last_lines: vec![],
         };
         assert_eq!(exit(1, false, None).to_string(), "exited with code 1");
-        assert_eq!(exit(137, true, None).to_string(), "ran out of memory and was killed");
+        assert_eq!(
+            exit(137, true, None).to_string(),
+            "ran out of memory and was killed"
+        );
         assert_eq!(exit(139, false, None).to_string(), "was killed by SIGSEGV");
         assert_eq!(
             exit(143, false, Some("time to live reached")).to_string(),

@@ -44,13 +44,20 @@ pub fn all() -> Vec<Size> {
 
 /// The size of this name, letter case ignored (Heroku writes `Standard-1X`).
 pub fn find(name: &str) -> Option<Size> {
-    SIZES.iter().find(|row| row.0.eq_ignore_ascii_case(name)).map(|&row| size(row))
+    SIZES
+        .iter()
+        .find(|row| row.0.eq_ignore_ascii_case(name))
+        .map(|&row| size(row))
 }
 
 fn size((name, memory_mib, cpu_millis, pids): (&str, u64, u32, u32)) -> Size {
     Size {
         name: SizeName::try_from(name.to_owned()).expect("the table holds valid names"),
-        resources: Resources { memory_bytes: memory_mib * MIB, cpu_millis, pids },
+        resources: Resources {
+            memory_bytes: memory_mib * MIB,
+            cpu_millis,
+            pids,
+        },
     }
 }
 

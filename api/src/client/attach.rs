@@ -10,7 +10,10 @@
 //! | binary `2` + bytes | pod | error output (without a terminal) |
 //! | text [`AttachControl`] | either | window size, end of input, exit |
 
-use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use futures_util::{
+    Sink, SinkExt, Stream, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::{
     connect_async,
@@ -73,17 +76,26 @@ impl Client {
     pub async fn attach_pod(&self, id: AttachId) -> Result<AttachSocket, AttachSocketError> {
         let mut url = self.url(&format!("/internal/attach/{id}"));
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
-        url.set_scheme(scheme).expect("http and ws are schemes of the same class");
-        dial(url.as_str(), self.token.as_ref().map(|token| token.expose())).await
+        url.set_scheme(scheme)
+            .expect("http and ws are schemes of the same class");
+        dial(
+            url.as_str(),
+            self.token.as_ref().map(|token| token.expose()),
+        )
+        .await
     }
 }
 
 async fn dial(url: &str, token: Option<&str>) -> Result<AttachSocket, AttachSocketError> {
-    let mut request = url.into_client_request().map_err(AttachSocketError::Connect)?;
+    let mut request = url
+        .into_client_request()
+        .map_err(AttachSocketError::Connect)?;
     if let Some(value) = token.and_then(|t| HeaderValue::from_str(&format!("Bearer {t}")).ok()) {
         request.headers_mut().insert("authorization", value);
     }
-    let (socket, _response) = connect_async(request).await.map_err(AttachSocketError::Connect)?;
+    let (socket, _response) = connect_async(request)
+        .await
+        .map_err(AttachSocketError::Connect)?;
     Ok(AttachSocket { socket })
 }
 
@@ -95,18 +107,64 @@ where
 {
     /// Sends one frame.
     pub async fn send(&mut self, frame: AttachFrame) -> Result<(), AttachSocketError> {
-        self.socket.send(frame.into_message()).await.map_err(AttachSocketError::Broken)
+        self.socket
+            .send(frame.into_message())
+            .await
+            .map_err(AttachSocketError::Broken)
     }
 
     /// The next frame; `None` when the other end has gone.
     pub async fn receive(&mut self) -> Result<Option<AttachFrame>, AttachSocketError> {
-        loop {
-            match self.socket.next().await {
-                None | Some(Ok(Message::Close(_))) => return Ok(None),
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Ok(message)) => return AttachFrame::from_message(message).map(Some),
-                Some(Err(error)) => return Err(AttachSocketError::Broken(error)),
-            }
+        next_frame(&mut self.socket).await
+    }
+
+    /// The two directions apart, for an end that must go on reading while a send waits: two ends
+    /// that both wait for the other to read would wait for ever.
+    pub fn split(self) -> (AttachSender<S>, AttachReceiver<S>) {
+        let (sink, stream) = self.socket.split();
+        (AttachSender { sink }, AttachReceiver { stream })
+    }
+}
+
+/// The sending half of an [`AttachSocket`].
+#[derive(Debug)]
+pub struct AttachSender<S = Socket> {
+    sink: SplitSink<S, Message>,
+}
+
+/// The receiving half of an [`AttachSocket`].
+#[derive(Debug)]
+pub struct AttachReceiver<S = Socket> {
+    stream: SplitStream<S>,
+}
+
+impl<S: Sink<Message, Error = tungstenite::Error> + Unpin> AttachSender<S> {
+    /// Sends one frame.
+    pub async fn send(&mut self, frame: AttachFrame) -> Result<(), AttachSocketError> {
+        self.sink
+            .send(frame.into_message())
+            .await
+            .map_err(AttachSocketError::Broken)
+    }
+}
+
+impl<S: Stream<Item = Result<Message, tungstenite::Error>> + Unpin> AttachReceiver<S> {
+    /// The next frame; `None` when the other end has gone.
+    pub async fn receive(&mut self) -> Result<Option<AttachFrame>, AttachSocketError> {
+        next_frame(&mut self.stream).await
+    }
+}
+
+async fn next_frame<S>(stream: &mut S) -> Result<Option<AttachFrame>, AttachSocketError>
+where
+    S: Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+{
+    loop {
+        match stream.next().await {
+            None | Some(Ok(Message::Close(_))) => return Ok(None),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(message)) => return AttachFrame::from_message(message).map(Some),
+            Some(Err(error)) => return Err(AttachSocketError::Broken(error)),
         }
     }
 }

@@ -18,7 +18,8 @@ use crate::{
 impl Client {
     /// Asks whether a git client may read or write an app's repository.
     pub async fn authorize_git(&self, ask: &GitAuthorize) -> Result<GitGrant, ClientError> {
-        self.call(Method::POST, "/internal/git/authorize", ask).await
+        self.call(Method::POST, "/internal/git/authorize", ask)
+            .await
     }
 
     /// Queues a build.
@@ -28,8 +29,11 @@ impl Client {
 
     /// Waits for a build to do.
     pub async fn claim_build(&self, claim: &ClaimBuild) -> Result<Option<BuildOrder>, ClientError> {
-        let request = self.request(Method::POST, "/internal/builds/claim").json(claim);
-        self.poll(request, Duration::from_secs(CLAIM_WAIT_SECS)).await
+        let request = self
+            .request(Method::POST, "/internal/builds/claim")
+            .json(claim);
+        self.poll(request, Duration::from_secs(CLAIM_WAIT_SECS))
+            .await
     }
 
     /// Appends to a build's output, and keeps its lease.
@@ -39,13 +43,21 @@ impl Client {
         output: Bytes,
     ) -> Result<BuildLease, ClientError> {
         let path = format!("/internal/builds/{build}/output");
-        let request = self.request(Method::POST, &path).timeout(super::CALL_TIMEOUT).body(output);
+        let request = self
+            .request(Method::POST, &path)
+            .timeout(super::CALL_TIMEOUT)
+            .body(output);
         self.json(self.send(request).await?).await
     }
 
     /// Keeps a build's lease while it has nothing to say.
     pub async fn heartbeat_build(&self, build: BuildId) -> Result<BuildLease, ClientError> {
-        self.call(Method::POST, &format!("/internal/builds/{build}/heartbeat"), &()).await
+        self.call(
+            Method::POST,
+            &format!("/internal/builds/{build}/heartbeat"),
+            &(),
+        )
+        .await
     }
 
     /// Ends a build.
@@ -54,7 +66,12 @@ impl Client {
         build: BuildId,
         result: &BuildResult,
     ) -> Result<(), ClientError> {
-        self.tell(Method::POST, &format!("/internal/builds/{build}/result"), result).await
+        self.tell(
+            Method::POST,
+            &format!("/internal/builds/{build}/result"),
+            result,
+        )
+        .await
     }
 
     /// Follows a build's output from byte `offset` until the push has ended.
@@ -66,12 +83,15 @@ impl Client {
         let path = format!("/internal/builds/{build}/output?offset={offset}");
         let response = self.send(self.request(Method::GET, &path)).await?;
         let client = self.clone();
-        Ok(response.bytes_stream().map_err(move |source| client.unreachable(source)))
+        Ok(response
+            .bytes_stream()
+            .map_err(move |source| client.unreachable(source)))
     }
 
     /// Waits for the end of a push.
     pub async fn push_verdict(&self, build: BuildId) -> Result<Option<PushVerdict>, ClientError> {
         let request = self.request(Method::GET, &format!("/internal/builds/{build}/verdict"));
-        self.poll(request, Duration::from_secs(CLAIM_WAIT_SECS)).await
+        self.poll(request, Duration::from_secs(CLAIM_WAIT_SECS))
+            .await
     }
 }

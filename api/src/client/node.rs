@@ -20,12 +20,21 @@ impl Client {
         after: u64,
     ) -> Result<Option<NodePlan>, ClientError> {
         let path = format!("/internal/nodes/{node}/plan?after={after}");
-        self.poll(self.request(Method::GET, &path), Duration::from_secs(LONG_POLL_SECS)).await
+        self.poll(
+            self.request(Method::GET, &path),
+            Duration::from_secs(LONG_POLL_SECS),
+        )
+        .await
     }
 
     /// Reports everything that was seen on a node.
     pub async fn report_node(&self, status: &NodeStatus) -> Result<(), ClientError> {
-        self.tell(Method::POST, &format!("/internal/nodes/{}/status", status.node), status).await
+        self.tell(
+            Method::POST,
+            &format!("/internal/nodes/{}/status", status.node),
+            status,
+        )
+        .await
     }
 
     /// Hands in log lines, at most [`crate::logs::LOG_BATCH_LINES_MAX`].

@@ -63,12 +63,14 @@ impl Client {
 
     /// Revokes a token.
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), ClientError> {
-        self.tell(Method::DELETE, &format!("/oauth/authorizations/{id}"), &()).await
+        self.tell(Method::DELETE, &format!("/oauth/authorizations/{id}"), &())
+            .await
     }
 
     /// Revokes the token that this client uses.
     pub async fn log_out(&self) -> Result<(), ClientError> {
-        self.tell(Method::DELETE, "/oauth/authorizations/~", &()).await
+        self.tell(Method::DELETE, "/oauth/authorizations/~", &())
+            .await
     }
 
     /// The account's public SSH keys.
@@ -83,7 +85,12 @@ impl Client {
 
     /// Removes a key by id or fingerprint.
     pub async fn remove_key(&self, key: &str) -> Result<(), ClientError> {
-        self.tell(Method::DELETE, &format!("/account/keys/{}", segment(key)), &()).await
+        self.tell(
+            Method::DELETE,
+            &format!("/account/keys/{}", segment(key)),
+            &(),
+        )
+        .await
     }
 
     /// All apps that the account may see.
@@ -103,12 +110,14 @@ impl Client {
 
     /// Changes an app.
     pub async fn update_app(&self, app: &AppName, patch: &AppPatch) -> Result<App, ClientError> {
-        self.call(Method::PATCH, &format!("/apps/{app}"), patch).await
+        self.call(Method::PATCH, &format!("/apps/{app}"), patch)
+            .await
     }
 
     /// Destroys an app with everything that belongs to it.
     pub async fn destroy_app(&self, app: &AppName) -> Result<App, ClientError> {
-        self.call(Method::DELETE, &format!("/apps/{app}"), &()).await
+        self.call(Method::DELETE, &format!("/apps/{app}"), &())
+            .await
     }
 
     /// An app's builds, newest first.
@@ -123,7 +132,8 @@ impl Client {
 
     /// Cancels a build that has not ended.
     pub async fn cancel_build(&self, app: &AppName, id: BuildId) -> Result<Build, ClientError> {
-        self.call(Method::DELETE, &format!("/apps/{app}/builds/{id}"), &()).await
+        self.call(Method::DELETE, &format!("/apps/{app}/builds/{id}"), &())
+            .await
     }
 
     /// An app's releases, newest first.
@@ -133,7 +143,8 @@ impl Client {
 
     /// One release by id or version (`7`, `v7`).
     pub async fn release(&self, app: &AppName, release: &str) -> Result<Release, ClientError> {
-        self.get(&format!("/apps/{app}/releases/{}", segment(release))).await
+        self.get(&format!("/apps/{app}/releases/{}", segment(release)))
+            .await
     }
 
     /// Rolls back: a new release with image, config and process types of an earlier one.
@@ -142,7 +153,8 @@ impl Client {
         app: &AppName,
         rollback: &Rollback,
     ) -> Result<Release, ClientError> {
-        self.call(Method::POST, &format!("/apps/{app}/releases"), rollback).await
+        self.call(Method::POST, &format!("/apps/{app}/releases"), rollback)
+            .await
     }
 
     /// Wanted counts and sizes.
@@ -156,7 +168,8 @@ impl Client {
         app: &AppName,
         batch: &FormationBatch,
     ) -> Result<Vec<Formation>, ClientError> {
-        self.call(Method::PATCH, &format!("/apps/{app}/formation"), batch).await
+        self.call(Method::PATCH, &format!("/apps/{app}/formation"), batch)
+            .await
     }
 
     /// An app's pods, superseded and one-off ones included.
@@ -166,12 +179,14 @@ impl Client {
 
     /// One pod by id or name.
     pub async fn dyno(&self, app: &AppName, dyno: &str) -> Result<Dyno, ClientError> {
-        self.get(&format!("/apps/{app}/dynos/{}", segment(dyno))).await
+        self.get(&format!("/apps/{app}/dynos/{}", segment(dyno)))
+            .await
     }
 
     /// Starts a one-off pod.
     pub async fn run(&self, app: &AppName, dyno: &NewDyno) -> Result<Dyno, ClientError> {
-        self.call(Method::POST, &format!("/apps/{app}/dynos"), dyno).await
+        self.call(Method::POST, &format!("/apps/{app}/dynos"), dyno)
+            .await
     }
 
     /// Replaces pods by fresh ones: all, those of a type (`web`), or one (`web.1`).
@@ -200,7 +215,8 @@ impl Client {
         app: &AppName,
         patch: &ConfigPatch,
     ) -> Result<ConfigVars, ClientError> {
-        self.call(Method::PATCH, &format!("/apps/{app}/config-vars"), patch).await
+        self.call(Method::PATCH, &format!("/apps/{app}/config-vars"), patch)
+            .await
     }
 
     /// The app's hostnames.
@@ -214,7 +230,8 @@ impl Client {
         app: &AppName,
         domain: &NewDomain,
     ) -> Result<Domain, ClientError> {
-        self.call(Method::POST, &format!("/apps/{app}/domains"), domain).await
+        self.call(Method::POST, &format!("/apps/{app}/domains"), domain)
+            .await
     }
 
     /// Gives a hostname up.
@@ -223,7 +240,12 @@ impl Client {
         app: &AppName,
         hostname: &Hostname,
     ) -> Result<Domain, ClientError> {
-        self.call(Method::DELETE, &format!("/apps/{app}/domains/{hostname}"), &()).await
+        self.call(
+            Method::DELETE,
+            &format!("/apps/{app}/domains/{hostname}"),
+            &(),
+        )
+        .await
     }
 
     /// What happened to the app, newest first.
@@ -242,7 +264,8 @@ impl Client {
         app: &AppName,
         session: &NewLogSession,
     ) -> Result<LogSession, ClientError> {
-        self.call(Method::POST, &format!("/apps/{app}/log-sessions"), session).await
+        self.call(Method::POST, &format!("/apps/{app}/log-sessions"), session)
+            .await
     }
 
     /// Reads a stream URL that the API handed out (log session, build output), without sending
@@ -250,11 +273,17 @@ impl Client {
     pub async fn stream(&self, url: &Url) -> Result<ByteStream, ClientError> {
         let response = self.send(self.http.get(url.clone())).await?;
         let client = self.clone();
-        Ok(Box::pin(response.bytes_stream().map_err(move |source| client.unreachable(source))))
+        Ok(Box::pin(
+            response
+                .bytes_stream()
+                .map_err(move |source| client.unreachable(source)),
+        ))
     }
 }
 
 /// A user's text as one segment of a path: a `/` in it must not become another path.
 fn segment(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+    url::form_urlencoded::byte_serialize(text.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20")
 }

@@ -20,12 +20,20 @@ impl Client {
         after: u64,
     ) -> Result<Option<RouteTable>, ClientError> {
         let path = format!("/internal/routers/{router}/table?after={after}");
-        self.poll(self.request(Method::GET, &path), Duration::from_secs(LONG_POLL_SECS)).await
+        self.poll(
+            self.request(Method::GET, &path),
+            Duration::from_secs(LONG_POLL_SECS),
+        )
+        .await
     }
 
     /// Acknowledges a table and reports what still drains.
     pub async fn report_router(&self, status: &RouterStatus) -> Result<(), ClientError> {
-        self.tell(Method::POST, &format!("/internal/routers/{}/status", status.router), status)
-            .await
+        self.tell(
+            Method::POST,
+            &format!("/internal/routers/{}/status", status.router),
+            status,
+        )
+        .await
     }
 }

@@ -12,8 +12,15 @@ fn check<T: FromStr>(valid: &[&str], invalid: &[&str]) {
 #[test]
 fn app_names() {
     check::<AppName>(
-        &["shop", "a1", "hello-python", "abcdefghijklmnopqrstuvwxyz1234"],
-        &["", "a", "1a", "-a", "a-", "Shop", "a_b", "a.b", "../x", "ab\n", "é-app"],
+        &[
+            "shop",
+            "a1",
+            "hello-python",
+            "abcdefghijklmnopqrstuvwxyz1234",
+        ],
+        &[
+            "", "a", "1a", "-a", "a-", "Shop", "a_b", "a.b", "../x", "ab\n", "é-app",
+        ],
     );
     check::<AppName>(&[], &["abcdefghijklmnopqrstuvwxyz12345"]);
 }
@@ -22,7 +29,18 @@ fn app_names() {
 fn process_types() {
     check::<ProcessType>(
         &["web", "worker", "release", "my-worker", "w2"],
-        &["", "Web", "web.1", "run", "router", "a b", "-a", "a-", "../../etc", "a_b"],
+        &[
+            "",
+            "Web",
+            "web.1",
+            "run",
+            "router",
+            "a b",
+            "-a",
+            "a-",
+            "../../etc",
+            "a_b",
+        ],
     );
 }
 
@@ -30,7 +48,18 @@ fn process_types() {
 fn hostnames() {
     check::<Hostname>(
         &["example.com", "WWW.Example.COM.", "a.b-c.d1", "localhost"],
-        &["", ".", "a..b", "-a.com", "a-.com", "ex ample.com", "a/b", "*.x.com", "ü.de", "a:80"],
+        &[
+            "",
+            ".",
+            "a..b",
+            "-a.com",
+            "a-.com",
+            "ex ample.com",
+            "a/b",
+            "*.x.com",
+            "ü.de",
+            "a:80",
+        ],
     );
     let parsed: Hostname = "WWW.Example.COM.".parse().unwrap();
     assert_eq!(parsed.as_str(), "www.example.com");
@@ -38,7 +67,10 @@ fn hostnames() {
 
 #[test]
 fn config_names() {
-    check::<ConfigName>(&["A", "_x", "DATABASE_URL", "a1"], &["", "1A", "A-B", "A=B", "A B", "Ä"]);
+    check::<ConfigName>(
+        &["A", "_x", "DATABASE_URL", "a1"],
+        &["", "1A", "A-B", "A=B", "A B", "Ä"],
+    );
 }
 
 #[test]
@@ -54,7 +86,13 @@ fn digests_and_commits() {
     let hex = "a".repeat(64);
     check::<Digest>(
         &[&format!("sha256:{hex}")],
-        &["", &hex, &format!("sha256:{}", "A".repeat(64)), "sha256:ab", "md5:aa"],
+        &[
+            "",
+            &hex,
+            &format!("sha256:{}", "A".repeat(64)),
+            "sha256:ab",
+            "md5:aa",
+        ],
     );
     check::<CommitId>(&[&hex, &"0".repeat(40)], &["", "abc", &"g".repeat(40)]);
 }
@@ -63,14 +101,19 @@ fn digests_and_commits() {
 fn branches() {
     check::<BranchName>(
         &["main", "feature/x", "v1.2", "a-b_c"],
-        &["", "/a", "a/", "a//b", "a..b", "a b", "a~1", ".a", "a.lock", "@", "a@{1}", "-x", "a."],
+        &[
+            "", "/a", "a/", "a//b", "a..b", "a b", "a~1", ".a", "a.lock", "@", "a@{1}", "-x", "a.",
+        ],
     );
 }
 
 #[test]
 fn an_error_names_the_kind_the_value_and_the_rule() {
     let error = "No Good".parse::<AppName>().unwrap_err().to_string();
-    assert!(error.starts_with("app name \"No Good\" is not valid: it must be 2 to 30"), "{error}");
+    assert!(
+        error.starts_with("app name \"No Good\" is not valid: it must be 2 to 30"),
+        "{error}"
+    );
 }
 
 proptest::proptest! {
