@@ -268,6 +268,16 @@ impl Client {
             .await
     }
 
+    /// The same for callers that stand beside the API: the URL's path is asked for at this client's
+    /// own base, since the public name need not resolve there.
+    pub async fn stream_path(&self, url: &str) -> Result<ByteStream, ClientError> {
+        let path = path_of(url).ok_or_else(|| ClientError::NotOurs {
+            url: self.base.to_string(),
+            what: "it handed out a stream that is no URL".into(),
+        })?;
+        self.stream(&self.url(&path)).await
+    }
+
     /// Reads a stream URL that the API handed out (log session, build output), without sending
     /// this client's token to it.
     pub async fn stream(&self, url: &Url) -> Result<ByteStream, ClientError> {
@@ -279,6 +289,15 @@ impl Client {
                 .map_err(move |source| client.unreachable(source)),
         ))
     }
+}
+
+/// Path and query of a URL that the API handed out.
+fn path_of(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    Some(
+        url.query()
+            .map_or_else(|| url.path().to_owned(), |q| format!("{}?{q}", url.path())),
+    )
 }
 
 /// A user's text as one segment of a path: a `/` in it must not become another path.

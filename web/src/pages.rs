@@ -1,0 +1,59 @@
+//! The pages, one file each, in the order a person meets them.
+
+mod apps;
+mod builds;
+mod config_vars;
+mod domains;
+mod login;
+mod logs;
+mod overview;
+mod releases;
+
+use axum::Router;
+use fairway_api::{apps::App, client::ClientError, names::AppName};
+
+use crate::{Config, session::Session};
+
+pub(crate) fn routes() -> Router<Config> {
+    Router::new()
+        .merge(login::routes())
+        .merge(apps::routes())
+        .merge(overview::routes())
+        .merge(releases::routes())
+        .merge(builds::routes())
+        .merge(config_vars::routes())
+        .merge(domains::routes())
+        .merge(logs::routes())
+}
+
+/// What the frame of every page of one app shows.
+#[derive(Debug)]
+struct Frame {
+    app: App,
+    /// Which tab is open: the last part of its path.
+    tab: &'static str,
+}
+
+impl Frame {
+    async fn fetch(
+        session: &Session,
+        app: &AppName,
+        tab: &'static str,
+    ) -> Result<Self, ClientError> {
+        Ok(Self {
+            app: session.client.app(app).await?,
+            tab,
+        })
+    }
+
+    fn tabs(&self) -> [(&'static str, &'static str); 6] {
+        [
+            ("", "Overview"),
+            ("logs", "Logs"),
+            ("releases", "Releases"),
+            ("builds", "Builds"),
+            ("config", "Config"),
+            ("domains", "Domains"),
+        ]
+    }
+}

@@ -1,0 +1,72 @@
+//! How values look on a page.
+
+use chrono::{DateTime, Utc};
+use fairway_api::{builds::BuildPhase, dynos::DynoState, releases::ReleaseStatus};
+
+/// `2026-11-21 21:30:43`; the page's script turns it into "3 minutes ago".
+pub(crate) fn time(at: &DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// For `<time datetime>`.
+pub(crate) fn machine_time(at: &DateTime<Utc>) -> String {
+    at.to_rfc3339()
+}
+
+/// A badge: its colour class and word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Badge {
+    pub(crate) class: &'static str,
+    pub(crate) word: &'static str,
+}
+
+const fn badge(class: &'static str, word: &'static str) -> Badge {
+    Badge { class, word }
+}
+
+pub(crate) fn dyno(state: &DynoState) -> Badge {
+    match state {
+        DynoState::Up => badge("good", "up"),
+        DynoState::Starting => badge("busy", "starting"),
+        DynoState::Stopping => badge("busy", "stopping"),
+        DynoState::Crashed => badge("bad", "crashed"),
+        DynoState::Down => badge("idle", "down"),
+    }
+}
+
+pub(crate) fn release(status: &ReleaseStatus, current: &bool) -> Badge {
+    match status {
+        ReleaseStatus::Succeeded if *current => badge("good", "live"),
+        ReleaseStatus::Succeeded => badge("idle", "succeeded"),
+        ReleaseStatus::Pending => badge("busy", "pending"),
+        ReleaseStatus::Failed => badge("bad", "failed"),
+    }
+}
+
+pub(crate) fn build(phase: &BuildPhase) -> Badge {
+    match phase {
+        BuildPhase::Queued => badge("busy", "queued"),
+        BuildPhase::Running => badge("busy", "running"),
+        BuildPhase::Succeeded => badge("good", "succeeded"),
+        BuildPhase::Failed => badge("bad", "failed"),
+        BuildPhase::Cancelled => badge("idle", "cancelled"),
+    }
+}
+
+/// The first 8 characters of a commit or digest.
+pub(crate) fn short(id: &str) -> String {
+    id.strip_prefix("sha256:")
+        .unwrap_or(id)
+        .chars()
+        .take(8)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn ids_are_cut_and_their_algorithm_is_left_out() {
+        assert_eq!(super::short("sha256:0123456789ab"), "01234567");
+        assert_eq!(super::short("abc"), "abc");
+    }
+}
