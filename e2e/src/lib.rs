@@ -1,1 +1,8 @@
-//!
+//! What the end-to-end tests stand on: a whole platform started as a user starts it, and the real
+//! git, curl and engine beside it.
+
+mod platform;
+mod repository;
+
+pub use platform::{Platform, eventually};
+pub use repository::{Pushed, Repository};

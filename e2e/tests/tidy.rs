@@ -24,7 +24,18 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("web", &["api"]),
     ("cli", &["api"]),
     ("controller", &["api", "scheduler"]),
-    ("server", &["api", "builder", "controller", "node", "registry", "router", "web"]),
+    (
+        "server",
+        &[
+            "api",
+            "builder",
+            "controller",
+            "node",
+            "registry",
+            "router",
+            "web",
+        ],
+    ),
     ("e2e", &["api", "cli", "server"]),
 ];
 
@@ -40,7 +51,10 @@ const BANNED_CRATES: [(&str, &str); 4] = [
 const EMPTY_NAMES: [&str; 6] = ["utils", "util", "common", "helpers", "misc", "manager"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// Files that git tracks or would track, with one of these endings.
@@ -65,7 +79,8 @@ fn read(path: &Path) -> String {
 }
 
 fn is_test(path: &Path) -> bool {
-    path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "e2e")
+    path.components()
+        .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "e2e")
         || path.file_stem().is_some_and(|stem| stem == "tests")
 }
 
@@ -80,10 +95,17 @@ fn files_are_rooms_not_halls() {
         .into_iter()
         .filter(|path| !is_test(path))
         .filter_map(|path| {
-            let max = if path.ends_with("src/lib.rs") { LIB_LINES_MAX } else { FILE_LINES_MAX };
+            let max = if path.ends_with("src/lib.rs") {
+                LIB_LINES_MAX
+            } else {
+                FILE_LINES_MAX
+            };
             let text = read(&path);
             // Inline tests stand last in a file and do not count.
-            let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
+            let lines = text
+                .lines()
+                .take_while(|line| *line != "#[cfg(test)]")
+                .count();
             (lines > max).then(|| format!("{}: {lines} lines, at most {max}", path.display()))
         })
         .collect();
@@ -117,8 +139,10 @@ fn sql_lives_only_in_the_store() {
 
 #[test]
 fn every_source_file_is_part_of_its_crate() {
-    let sources: BTreeSet<PathBuf> =
-        files(&[".rs"]).into_iter().filter(|p| p.iter().any(|part| part == "src")).collect();
+    let sources: BTreeSet<PathBuf> = files(&[".rs"])
+        .into_iter()
+        .filter(|p| p.iter().any(|part| part == "src"))
+        .collect();
     let mut broken = Vec::new();
     for path in &sources {
         let name = path.file_stem().unwrap().to_string_lossy().to_string();
@@ -132,10 +156,13 @@ fn every_source_file_is_part_of_its_crate() {
             dir.join("lib.rs"),
             dir.join("main.rs"),
         ];
-        let declared = parents.iter().filter(|parent| sources.contains(*parent)).any(|parent| {
-            let text = read(parent);
-            text.contains(&format!("mod {name};"))
-        });
+        let declared = parents
+            .iter()
+            .filter(|parent| sources.contains(*parent))
+            .any(|parent| {
+                let text = read(parent);
+                text.contains(&format!("mod {name};"))
+            });
         if !declared {
             broken.push(path.display().to_string());
         }
@@ -154,10 +181,19 @@ fn arrows_between_crates_hold() {
     let allowed: BTreeMap<&str, &[&str]> = ARROWS.into_iter().collect();
     let mut broken = Vec::new();
     for package in metadata["packages"].as_array().unwrap() {
-        let name = package["name"].as_str().unwrap().trim_start_matches("fairway-");
-        let allowed = allowed.get(name).unwrap_or_else(|| panic!("no arrows for crate {name}"));
+        let name = package["name"]
+            .as_str()
+            .unwrap()
+            .trim_start_matches("fairway-");
+        let allowed = allowed
+            .get(name)
+            .unwrap_or_else(|| panic!("no arrows for crate {name}"));
         for dependency in package["dependencies"].as_array().unwrap() {
-            let Some(used) = dependency["name"].as_str().unwrap().strip_prefix("fairway-") else {
+            let Some(used) = dependency["name"]
+                .as_str()
+                .unwrap()
+                .strip_prefix("fairway-")
+            else {
                 continue;
             };
             // Tests may use a real peer.
@@ -172,15 +208,30 @@ fn arrows_between_crates_hold() {
 #[test]
 fn the_scheduler_is_pure() {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "-p", "fairway-scheduler", "-e", "normal", "--prefix", "none", "--locked"])
+        .args([
+            "tree",
+            "-p",
+            "fairway-scheduler",
+            "-e",
+            "normal",
+            "--prefix",
+            "none",
+            "--locked",
+        ])
         .current_dir(root())
         .output()
         .unwrap();
     let tree = String::from_utf8(output.stdout).unwrap();
-    assert!(tree.contains("fairway-scheduler"), "cargo tree printed nothing");
+    assert!(
+        tree.contains("fairway-scheduler"),
+        "cargo tree printed nothing"
+    );
     let broken = ["tokio", "sqlx", "reqwest", "hyper", "bollard", "rand"]
         .into_iter()
-        .filter(|name| tree.lines().any(|line| line.split(' ').next() == Some(name)))
+        .filter(|name| {
+            tree.lines()
+                .any(|line| line.split(' ').next() == Some(name))
+        })
         .map(str::to_owned)
         .collect();
     check("the scheduler must not depend on", broken);
@@ -202,7 +253,11 @@ fn links_in_documents_lead_somewhere() {
     let mut broken = Vec::new();
     for path in files(&[".md"]) {
         let text = read(&path);
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for target in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             let target = target.split('#').next().unwrap_or_default();
             if target.is_empty() || target.contains("://") || target.contains(' ') {
                 continue;
@@ -219,7 +274,11 @@ fn links_in_documents_lead_somewhere() {
 #[test]
 fn nothing_is_left_open_in_the_code() {
     // Written apart so that this file does not find itself.
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("unimpl", "emented!(")];
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("unimpl", "emented!("),
+    ];
     let broken = files(&[".rs", ".sh"])
         .into_iter()
         .filter(|path| marks.iter().any(|mark| read(path).contains(mark)))

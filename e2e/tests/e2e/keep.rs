@@ -1,0 +1,66 @@
+//! What survives: SIGKILL of the whole platform at any moment, and a machine that reboots.
+
+use std::{fs, process::Command};
+
+use anyhow::ensure;
+use fairway_e2e::Platform;
+
+use crate::{Alone, push::wait, sample};
+
+pub(crate) const TESTS: &[(&str, Alone)] =
+    &[("keep_everything_over_kill_and_reboot", kill_and_reboot)];
+
+fn kill_and_reboot() -> anyhow::Result<()> {
+    let mut platform = Platform::start()?;
+    let repository = platform.create_app("kept")?;
+    sample::docker_app(&repository, "kept")?;
+    let head = repository.commit("first")?;
+    let pushed = repository.push(&["fairway", "main"])?;
+    ensure!(pushed.ok, "{}", pushed.output);
+    let app = "kept".parse()?;
+    let before = platform.containers(&app)?;
+
+    // In the middle of a build.
+    repository.write(
+        "Dockerfile",
+        "FROM fairway/run:bookworm\nRUN echo building && sleep 30\nCMD [\"true\"]\n",
+    )?;
+    repository.commit("interrupted")?;
+    let (mut push, output) = repository.start_push(&["fairway", "main"])?;
+    wait("the build has started", || {
+        Ok(fs::read_to_string(&output)?.contains("building"))
+    })?;
+    platform.kill();
+    push.wait()?;
+    platform.start_again()?;
+    ensure!(
+        platform.containers(&app)? == before,
+        "pods were restarted instead of adopted"
+    );
+    wait("the app answers", || {
+        Ok(platform.get("kept", "/")? == (200, "kept".into()))
+    })?;
+    wait("the interrupted build has ended", || {
+        let builds = platform.app_ok(&["builds", "-a", "kept", "--json"])?;
+        Ok(!builds.contains("\"pending\""))
+    })?;
+    let remote = repository.git(&["ls-remote", "fairway", "refs/heads/main"])?;
+    ensure!(remote.starts_with(&head), "the ref moved to {remote}");
+
+    // A push after it works as ever.
+    sample::docker_app(&repository, "after")?;
+    repository.commit("after")?;
+    let pushed = repository.push(&["fairway", "main"])?;
+    ensure!(pushed.ok, "{}", pushed.output);
+
+    // A reboot: everything is gone but what is on disk.
+    platform.kill();
+    for container in platform.containers(&app)? {
+        let killed = Command::new("docker").args(["kill", &container]).output()?;
+        ensure!(killed.status.success(), "docker kill failed");
+    }
+    platform.start_again()?;
+    wait("the app is back", || {
+        Ok(platform.get("kept", "/")? == (200, "after".into()))
+    })
+}
