@@ -1,0 +1,186 @@
+//! The planner's output: what to do, in order, with no choices left.
+
+use chrono::{DateTime, Utc};
+use fairway_api::{
+    ids::{AppId, DeploymentId, PodId, ReleaseId},
+    names::{NodeName, ProcessType, SizeName},
+};
+
+use crate::snapshot::{App, DeploymentState, Pod, PodIntent, PodKind, Snapshot};
+
+/// Everything to do now. All steps are one transaction: a plan is carried out whole or not at all.
+#[derive(Debug)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// The snapshot as it is once the steps are done: what goes out to agents and routers is made
+    /// from it. Its `routes_generation` is the number that the next route table must have at
+    /// least.
+    pub after: Snapshot,
+    /// When to plan again although nothing new was heard.
+    pub wake_at: Option<DateTime<Utc>>,
+}
+
+/// One action for one app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub app: AppId,
+    pub action: Action,
+}
+
+/// A change of intent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// A new pod, not bound yet.
+    Create(NewPod),
+    /// This machine runs it.
+    Bind { pod: PodId, node: NodeName },
+    /// No machine can run it now; one line per machine says why.
+    Unplaced { pod: PodId, why: String },
+    /// Nobody wants it any more: no table from generation `unrouted_in` on names it.
+    Retire { pod: PodId, unrouted_in: u64 },
+    /// Its agent is to stop it; it has drained, or never had requests.
+    Stop { pod: PodId },
+    /// It is no more, and may be forgotten.
+    Remove { pod: PodId },
+    /// A deployment moves on. On `Failed` and `Superseded` its release has failed.
+    Advance {
+        deployment: DeploymentId,
+        to: DeploymentState,
+        deadline_at: Option<DateTime<Utc>>,
+    },
+    /// The flip, as one: `release` becomes the current one and has succeeded, `retire` are retired
+    /// from table `generation` on, the deployment is `Switching`.
+    Switch {
+        deployment: DeploymentId,
+        release: ReleaseId,
+        retire: Vec<PodId>,
+        /// Number of the one table that shows the flip; `None` if it changes nothing for routers.
+        generation: Option<u64>,
+        deadline_at: DateTime<Utc>,
+    },
+}
+
+/// A pod to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPod {
+    pub id: PodId,
+    pub release: ReleaseId,
+    pub kind: PodKind,
+    pub process_type: ProcessType,
+    pub ordinal: u32,
+    pub name: String,
+    pub size: SizeName,
+}
+
+impl App {
+    /// Does to the snapshot what carrying out the action does to the world.
+    pub fn apply(&mut self, action: &Action, now: DateTime<Utc>) {
+        match action {
+            Action::Create(new) => {
+                self.pods.insert(new.id, Pod::new(new, now));
+            }
+            Action::Bind { pod, node } => self.change(*pod, |pod| {
+                pod.node = Some(node.clone());
+                pod.unplaced = None;
+            }),
+            Action::Unplaced { pod, why } => {
+                self.change(*pod, |pod| pod.unplaced = Some(why.clone()));
+            }
+            Action::Retire { pod, unrouted_in } => self.retire(*pod, *unrouted_in, now),
+            Action::Stop { pod } => self.change(*pod, |pod| pod.intent = PodIntent::Stopping),
+            Action::Remove { pod } => {
+                self.pods.remove(pod);
+            }
+            Action::Advance {
+                deployment,
+                to,
+                deadline_at,
+            } => {
+                self.advance(*deployment, to.clone(), *deadline_at);
+            }
+            Action::Switch {
+                deployment,
+                release,
+                retire,
+                generation,
+                deadline_at,
+            } => {
+                self.settle_formation(*release);
+                self.current = Some(*release);
+                for pod in retire {
+                    self.retire(*pod, generation.unwrap_or_default(), now);
+                }
+                let to = DeploymentState::Switching {
+                    generation: *generation,
+                };
+                self.advance(*deployment, to, Some(*deadline_at));
+            }
+        }
+    }
+
+    /// Writes down what the release wants of types that nobody has scaled: from now on that is the
+    /// formation, whatever later releases bring.
+    fn settle_formation(&mut self, release: ReleaseId) {
+        let Some(release) = self.releases.get(&release) else {
+            return;
+        };
+        let wanted: Vec<_> = self
+            .wanted(release)
+            .into_iter()
+            .map(|(process_type, want)| (process_type.clone(), want.clone()))
+            .collect();
+        self.formation.extend(wanted);
+    }
+
+    fn change(&mut self, pod: PodId, change: impl FnOnce(&mut Pod)) {
+        if let Some(pod) = self.pods.get_mut(&pod) {
+            change(pod);
+        }
+    }
+
+    fn retire(&mut self, pod: PodId, unrouted_in: u64, now: DateTime<Utc>) {
+        self.change(pod, |pod| {
+            pod.intent = PodIntent::Retired {
+                at: now,
+                unrouted_in,
+            }
+        });
+    }
+
+    fn advance(
+        &mut self,
+        deployment: DeploymentId,
+        to: DeploymentState,
+        deadline_at: Option<DateTime<Utc>>,
+    ) {
+        if let Some(open) = self
+            .deployments
+            .iter_mut()
+            .find(|open| open.id == deployment)
+        {
+            open.state = to;
+            open.deadline_at = deadline_at;
+        }
+    }
+}
+
+impl Pod {
+    fn new(new: &NewPod, now: DateTime<Utc>) -> Self {
+        Self {
+            id: new.id,
+            release: new.release,
+            kind: new.kind,
+            process_type: new.process_type.clone(),
+            ordinal: new.ordinal,
+            name: new.name.clone(),
+            size: new.size.clone(),
+            node: None,
+            unplaced: None,
+            intent: PodIntent::Wanted,
+            stop_at: None,
+            status: None,
+            gone: false,
+            created_at: now,
+        }
+    }
+}

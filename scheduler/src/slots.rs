@@ -1,0 +1,123 @@
+//! The pods that a release should have: a slot for each (process type, 1 to quantity), one pod in
+//! each slot.
+//!
+//! Scaling, restart, another size and a lost or drained machine are all the same move: the newest
+//! pod of a slot is the wanted one, and an older one serves on until the newest is up. A pod in a
+//! slot that stays is never touched.
+
+use std::collections::BTreeMap;
+
+use chrono::Duration;
+use fairway_api::{ids::PodId, names::ProcessType};
+
+use crate::{
+    action::{Action, NewPod},
+    drain,
+    pass::Pass,
+    snapshot::{App, DeploymentState, Pod, PodIntent, PodKind, Release, Want},
+};
+
+/// How long a pod that is to be replaced holds its place on a full machine, in seconds, before it
+/// makes room for the pod that replaces it: a gap is better than a restart that never happens.
+pub const REPLACE_IN_PLACE_AFTER_SECS: i64 = 30;
+
+/// Keeps the pods of the serving release and of the one that starts beside it, and ends all
+/// others.
+pub(crate) fn keep(app: &App, pass: &mut Pass<'_>) {
+    let starting = app
+        .active_deployment()
+        .filter(|deployment| deployment.state == DeploymentState::Starting)
+        .and_then(|deployment| app.releases.get(&deployment.release));
+    for release in app.current_release().into_iter().chain(starting) {
+        fill(app, release, pass);
+    }
+    let kept = [app.current, starting.map(|release| release.id)];
+    for pod in wanted_replicas(app).filter(|pod| !kept.contains(&Some(pod.release))) {
+        drain::retire(pod, pass);
+    }
+}
+
+fn wanted_replicas(app: &App) -> impl Iterator<Item = &Pod> {
+    app.pods
+        .values()
+        .filter(|pod| pod.kind == PodKind::Service && pod.intent == PodIntent::Wanted)
+}
+
+/// The wanted pods of a release by slot, oldest first.
+pub(crate) fn by_slot<'a>(
+    app: &'a App,
+    release: &Release,
+) -> BTreeMap<(&'a ProcessType, u32), Vec<&'a Pod>> {
+    let mut slots: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for pod in wanted_replicas(app).filter(|pod| pod.release == release.id) {
+        slots
+            .entry((&pod.process_type, pod.ordinal))
+            .or_default()
+            .push(pod);
+    }
+    slots
+}
+
+fn fill(app: &App, release: &Release, pass: &mut Pass<'_>) {
+    let mut slots = by_slot(app, release);
+    for (process_type, want) in app.wanted(release) {
+        for ordinal in 1..=want.quantity {
+            let pods = slots.remove(&(process_type, ordinal)).unwrap_or_default();
+            let needed = match pods.split_last() {
+                None => true,
+                Some((newest, older)) => {
+                    for pod in older {
+                        if gives_way(pod, newest, pass) {
+                            leave(app, pod, pass);
+                        }
+                    }
+                    newest.size != want.size || pass.must_move(newest)
+                }
+            };
+            if needed {
+                pass.create(|id| replica(id, release, process_type, ordinal, want));
+            }
+        }
+    }
+    // What is left is in no wanted slot: scaled down, or a type that is no more.
+    for pod in slots.into_values().flatten() {
+        leave(app, pod, pass);
+    }
+}
+
+fn replica(
+    id: PodId,
+    release: &Release,
+    process_type: &ProcessType,
+    ordinal: u32,
+    want: &Want,
+) -> NewPod {
+    NewPod {
+        id,
+        release: release.id,
+        kind: PodKind::Service,
+        process_type: process_type.clone(),
+        ordinal,
+        name: format!("{process_type}.{ordinal}"),
+        size: want.size.clone(),
+    }
+}
+
+/// True when an older pod of a slot has nothing more to do there.
+fn gives_way(older: &Pod, newest: &Pod, pass: &mut Pass<'_>) -> bool {
+    if newest.is_up() || !older.is_up() {
+        return true;
+    }
+    // Its end makes room only where it is; on a machine that takes no pods it would be in vain.
+    let patience = newest.created_at + Duration::seconds(REPLACE_IN_PLACE_AFTER_SECS);
+    newest.unplaced.is_some() && !pass.must_move(older) && pass.reached(patience)
+}
+
+/// Ends a pod; one of a release that never served is in no table and just stops.
+fn leave(app: &App, pod: &Pod, pass: &mut Pass<'_>) {
+    if Some(pod.release) == app.current {
+        drain::retire(pod, pass);
+    } else {
+        pass.act(Action::Stop { pod: pod.id });
+    }
+}

@@ -1,0 +1,361 @@
+//! The planner's input: intent and observation of everything, at one moment.
+//!
+//! Intent is what the database says, observation is what agents and routers reported last. Nothing
+//! in here decides; the small functions only answer questions about what is there.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Duration, Utc};
+use fairway_api::{
+    checks::STARTUP_DEADLINE_SECS_DEFAULT,
+    ids::{AppId, DeploymentId, PodId, ReleaseId},
+    names::{AppName, NodeName, ProcessType, RouterName, SizeName},
+    pods::{PodPhase, PodStatus},
+    sizes::Resources,
+};
+use serde::{Deserialize, Serialize};
+
+/// A router that has not reported for this long, in seconds, no longer holds anything up: three
+/// heartbeats, so that one lost report does not count as a death.
+pub const ROUTER_LIVE_SECS: i64 = 15;
+/// The process type whose command runs before a release goes live; it has no formation.
+pub const RELEASE_PHASE_TYPE: &str = "release";
+
+/// Everything that decides what should run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    pub apps: BTreeMap<AppId, App>,
+    pub nodes: BTreeMap<NodeName, Node>,
+    pub routers: Routers,
+    /// Number of the route table that was published last.
+    pub routes_generation: u64,
+}
+
+/// One app with all that belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    pub id: AppId,
+    pub name: AppName,
+    /// The release that serves; `None` before the first deployment succeeded.
+    pub current: Option<ReleaseId>,
+    /// At least the current one and those of open deployments.
+    pub releases: BTreeMap<ReleaseId, Release>,
+    /// Wanted count and size of the process types that somebody, or a first release, has set.
+    pub formation: BTreeMap<ProcessType, Want>,
+    /// Those that have not ended, oldest first.
+    pub deployments: Vec<Deployment>,
+    pub pods: BTreeMap<PodId, Pod>,
+}
+
+/// How many pods of one process type, and how large.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    pub quantity: u32,
+    pub size: SizeName,
+}
+
+/// What the planner has to know of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    pub id: ReleaseId,
+    pub version: u64,
+    /// Empty for a release without an image.
+    pub types: BTreeMap<ProcessType, ReleaseType>,
+}
+
+/// One process type of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseType {
+    /// Count and size while the app's formation does not name the type.
+    pub initial: Want,
+    /// How long one of its pods may take from start to up.
+    pub startup_deadline_secs: u32,
+}
+
+/// The move of an app to a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    pub id: DeploymentId,
+    pub release: ReleaseId,
+    /// Somebody waits at the end of a `git push` for how it goes.
+    pub from_push: bool,
+    pub state: DeploymentState,
+    /// When the present state must have ended.
+    pub deadline_at: Option<DateTime<Utc>>,
+}
+
+/// Where a deployment stands. It only moves forward.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum DeploymentState {
+    /// Waits for the deployment before it.
+    Queued,
+    /// This pod runs the release's `release` command.
+    ReleasePhase {
+        pod: PodId,
+    },
+    /// The new pods start beside the old ones.
+    Starting,
+    /// The new release is the current one; live routers have to acknowledge the table that says
+    /// so. `None`: the move changes nothing for routers.
+    Switching {
+        generation: Option<u64>,
+    },
+    Succeeded,
+    /// The release before it serves on.
+    Failed {
+        failure: Failure,
+    },
+    /// A newer one took its place before it began.
+    Superseded {
+        by: u64,
+    },
+}
+
+/// Why a deployment failed, for the user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// One sentence without full stop: `web.1 exited with code 1`.
+    pub reason: String,
+    /// What supports it: last lines of output, a response, why each machine refused.
+    pub lines: Vec<String>,
+}
+
+/// One pod: what is wanted of it, and what was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    pub id: PodId,
+    pub release: ReleaseId,
+    pub kind: PodKind,
+    pub process_type: ProcessType,
+    pub ordinal: u32,
+    /// `web.1`, `run.4821`, `release.7`.
+    pub name: String,
+    pub size: SizeName,
+    /// The machine it is bound to.
+    pub node: Option<NodeName>,
+    /// Why it is bound to none: a line per machine.
+    pub unplaced: Option<String>,
+    pub intent: PodIntent,
+    /// When a one-off pod must have ended.
+    pub stop_at: Option<DateTime<Utc>>,
+    /// As its agent last reported it.
+    pub status: Option<PodStatus>,
+    /// Its agent works on a plan without it and does not report it any more.
+    pub gone: bool,
+    pub created_at: DateTime<Utc>,
+}
+
+/// What a pod is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodKind {
+    /// A replica of a process type.
+    Service,
+    /// The command that runs before a release goes live.
+    ReleasePhase,
+    /// Somebody's one-off command.
+    Run,
+}
+
+/// What is wanted of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodIntent {
+    /// It should run.
+    Wanted,
+    /// It should end: it left the route table with generation `unrouted_in`, and drains.
+    Retired { at: DateTime<Utc>, unrouted_in: u64 },
+    /// Its agent was told to stop it.
+    Stopping,
+}
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    pub state: NodeState,
+    /// `None` until its agent has reported.
+    pub capacity: Option<Resources>,
+}
+
+/// Whether a machine takes pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeState {
+    Ready,
+    /// Keeps its pods, takes no new ones.
+    Cordoned,
+    /// Its pods move elsewhere.
+    Draining,
+    /// Silent for too long.
+    Lost,
+}
+
+/// What is known of the routers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Routers {
+    /// Since when reports are collected: a router that lives has reported [`ROUTER_LIVE_SECS`]
+    /// later, before that there may be some that nobody knows of.
+    pub observing_since: DateTime<Utc>,
+    pub seen: BTreeMap<RouterName, Router>,
+}
+
+/// One router's last report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Router {
+    pub reported_at: DateTime<Utc>,
+    /// Of the table in use.
+    pub generation: u64,
+    /// Requests still open to pods that its table does not name.
+    pub draining: BTreeMap<PodId, u32>,
+}
+
+impl App {
+    /// The deployment that has begun and not ended; there is at most one.
+    pub fn active_deployment(&self) -> Option<&Deployment> {
+        self.deployments
+            .iter()
+            .find(|deployment| deployment.state.is_active())
+    }
+
+    /// The release that serves.
+    pub fn current_release(&self) -> Option<&Release> {
+        self.current.and_then(|id| self.releases.get(&id))
+    }
+
+    /// How many pods of each process type a release should have.
+    pub fn wanted<'a>(&'a self, release: &'a Release) -> BTreeMap<&'a ProcessType, &'a Want> {
+        release
+            .types
+            .iter()
+            .filter(|(process_type, _)| process_type.as_str() != RELEASE_PHASE_TYPE)
+            .map(|(process_type, of_release)| {
+                (
+                    process_type,
+                    self.formation
+                        .get(process_type)
+                        .unwrap_or(&of_release.initial),
+                )
+            })
+            .collect()
+    }
+
+    /// True for a pod that the route table names.
+    pub fn routes_to(&self, pod: &Pod) -> bool {
+        pod.is_web()
+            && pod.intent == PodIntent::Wanted
+            && Some(pod.release) == self.current
+            && pod.status.as_ref().is_some_and(PodStatus::is_ready)
+    }
+}
+
+impl Release {
+    /// The longest that one of the given process types may take to start, in seconds.
+    pub fn startup_deadline_secs<'a>(
+        &self,
+        process_types: impl Iterator<Item = &'a ProcessType>,
+    ) -> u32 {
+        process_types
+            .filter_map(|process_type| self.types.get(process_type))
+            .map(|of_release| of_release.startup_deadline_secs)
+            .max()
+            .unwrap_or(STARTUP_DEADLINE_SECS_DEFAULT)
+    }
+}
+
+impl DeploymentState {
+    /// True from the first action for it until its end.
+    pub fn is_active(&self) -> bool {
+        matches!(
+            self,
+            Self::ReleasePhase { .. } | Self::Starting | Self::Switching { .. }
+        )
+    }
+
+    /// True when it will not change any more.
+    pub fn has_ended(&self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded | Self::Failed { .. } | Self::Superseded { .. }
+        )
+    }
+
+    /// The state's name, as the database's `state` column has it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::ReleasePhase { .. } => "release-phase",
+            Self::Starting => "starting",
+            Self::Switching { .. } => "switching",
+            Self::Succeeded => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Superseded { .. } => "superseded",
+        }
+    }
+}
+
+impl Pod {
+    /// True for a replica that gets the app's requests.
+    pub fn is_web(&self) -> bool {
+        self.kind == PodKind::Service && self.process_type.is_web()
+    }
+
+    /// True when it does its work: a web pod is ready, any other runs.
+    pub fn is_up(&self) -> bool {
+        match self.status.as_ref().map(|status| &status.phase) {
+            Some(PodPhase::Running { ready }) => *ready || !self.process_type.is_web(),
+            _ => false,
+        }
+    }
+
+    /// True for a process that ended and stays so.
+    pub fn has_exited(&self) -> bool {
+        matches!(
+            self.status,
+            Some(PodStatus {
+                phase: PodPhase::Exited,
+                ..
+            })
+        )
+    }
+
+    /// What it takes of its machine; nothing once its process is no more.
+    pub fn resources(&self) -> Option<Resources> {
+        let runs = !self.gone && !self.has_exited();
+        runs.then(|| resources(&self.size))
+    }
+}
+
+/// What a pod of this size may use.
+pub(crate) fn resources(size: &SizeName) -> Resources {
+    // A size that was taken out of the table since counts as the default one: its pods go on.
+    fairway_api::sizes::find(size.as_str())
+        .or_else(|| fairway_api::sizes::find(fairway_api::sizes::SIZE_DEFAULT))
+        .map_or(
+            Resources {
+                memory_bytes: 0,
+                cpu_millis: 0,
+                pids: 0,
+            },
+            |size| size.resources,
+        )
+}
+
+impl Routers {
+    /// Routers that reported lately.
+    pub fn live(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Router> {
+        let since = now - Duration::seconds(ROUTER_LIVE_SECS);
+        self.seen
+            .values()
+            .filter(move |router| router.reported_at > since)
+    }
+
+    /// True when each live router uses a table of this generation or a later one. False when there
+    /// is none.
+    pub fn acknowledged(&self, generation: u64, now: DateTime<Utc>) -> bool {
+        let mut live = self.live(now).peekable();
+        live.peek().is_some() && live.all(|router| router.generation >= generation)
+    }
+
+    /// From when on a router that was not seen cannot be there.
+    pub fn complete_at(&self) -> DateTime<Utc> {
+        self.observing_since + Duration::seconds(ROUTER_LIVE_SECS)
+    }
+}

@@ -1,0 +1,425 @@
+//! A world without machines: a snapshot that plans are applied to, and short names for what is in
+//! it. Every plan made here is checked to be a fixpoint: planning again must add nothing.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use chrono::{DateTime, Duration, Utc};
+use fairway_api::{
+    ids::{AppId, DeploymentId, PodId, ReleaseId},
+    names::{ProcessType, RouterName, SizeName},
+    pods::{CheckFailure, Exit, PodPhase, PodStatus},
+    sizes::Resources,
+};
+use fairway_scheduler::{
+    action::{Action, Step},
+    plan,
+    snapshot::{
+        App, Deployment, DeploymentState, Node, NodeState, Pod, PodIntent, Release, ReleaseType,
+        Router, Routers, Snapshot, Want,
+    },
+};
+
+const MIB: u64 = 1024 * 1024;
+
+pub(crate) struct World {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) wake_at: Option<DateTime<Utc>>,
+    /// The release of each deployment there ever was.
+    deployments: BTreeMap<DeploymentId, ReleaseId>,
+    /// What the last published route table names.
+    pub(crate) table: Vec<PodId>,
+    ids: u128,
+    /// Pods have numbers of their own, so that scenarios can name them.
+    pods: u128,
+}
+
+/// A process type of a release to deploy.
+pub(crate) struct TypeOf {
+    pub(crate) name: String,
+    pub(crate) quantity: u32,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let now = DateTime::UNIX_EPOCH + Duration::days(20_000);
+        let routers = Routers {
+            observing_since: now - Duration::hours(1),
+            seen: BTreeMap::default(),
+        };
+        let (apps, nodes) = (BTreeMap::new(), BTreeMap::new());
+        let snapshot = Snapshot {
+            apps,
+            nodes,
+            routers,
+            routes_generation: 0,
+        };
+        Self {
+            snapshot,
+            now,
+            wake_at: None,
+            deployments: BTreeMap::new(),
+            table: vec![],
+            ids: 0,
+            pods: 0,
+        }
+    }
+
+    pub(crate) fn id(&mut self) -> u128 {
+        self.ids += 1;
+        self.ids
+    }
+
+    pub(crate) fn pod_id(&mut self) -> PodId {
+        self.pods += 1;
+        PodId::from_u128(self.pods)
+    }
+
+    pub(crate) fn add_app(&mut self, name: &str) -> AppId {
+        let id = AppId::from_u128(self.id());
+        let app = App {
+            id,
+            name: name.parse().unwrap(),
+            current: None,
+            releases: BTreeMap::new(),
+            formation: BTreeMap::new(),
+            deployments: vec![],
+            pods: BTreeMap::new(),
+        };
+        self.snapshot.apps.insert(id, app);
+        id
+    }
+
+    pub(crate) fn app(&mut self, id: AppId) -> &mut App {
+        self.snapshot.apps.get_mut(&id).unwrap()
+    }
+
+    pub(crate) fn set_node(&mut self, name: &str, memory_mib: u64, cpu_millis: u32) {
+        let capacity = Resources {
+            memory_bytes: memory_mib * MIB,
+            cpu_millis,
+            pids: 1 << 15,
+        };
+        let node = Node {
+            state: NodeState::Ready,
+            capacity: Some(capacity),
+        };
+        self.snapshot.nodes.insert(name.parse().unwrap(), node);
+    }
+
+    pub(crate) fn set_node_state(&mut self, name: &str, state: NodeState) {
+        self.snapshot.nodes.get_mut::<str>(name).unwrap().state = state;
+    }
+
+    pub(crate) fn report_router(
+        &mut self,
+        name: &str,
+        generation: u64,
+        draining: BTreeMap<PodId, u32>,
+    ) {
+        let router = Router {
+            reported_at: self.now,
+            generation,
+            draining,
+        };
+        let name: RouterName = name.parse().unwrap();
+        self.snapshot.routers.seen.insert(name, router);
+    }
+
+    /// Queues a deployment of a new release.
+    pub(crate) fn deploy(&mut self, app: AppId, types: &[TypeOf], from_push: bool) -> ReleaseId {
+        let id = ReleaseId::from_u128(self.id());
+        let deployment = DeploymentId::from_u128(self.id());
+        self.deployments.insert(deployment, id);
+        let app = self.app(app);
+        let version = app
+            .releases
+            .values()
+            .map(|release| release.version)
+            .max()
+            .unwrap_or(0)
+            + 1;
+        let types = types
+            .iter()
+            .map(|of| (process_type(&of.name), release_type(of.quantity)));
+        app.releases.insert(
+            id,
+            Release {
+                id,
+                version,
+                types: types.collect(),
+            },
+        );
+        app.deployments.push(Deployment {
+            id: deployment,
+            release: id,
+            from_push,
+            state: DeploymentState::Queued,
+            deadline_at: None,
+        });
+        id
+    }
+
+    /// What `ps:scale` does.
+    pub(crate) fn scale(&mut self, app: AppId, process_type: &str, quantity: u32, size: &str) {
+        let want = Want {
+            quantity,
+            size: self::size(size),
+        };
+        self.app(app)
+            .formation
+            .insert(self::process_type(process_type), want);
+    }
+
+    /// What `ps:restart` does: a newer pod for the slot of this one.
+    pub(crate) fn restart(&mut self, app: AppId, pod: PodId) {
+        let (id, now) = (self.pod_id(), self.now);
+        let app = self.app(app);
+        let mut fresh = app.pods[&pod].clone();
+        fresh = Pod {
+            id,
+            node: None,
+            unplaced: None,
+            intent: PodIntent::Wanted,
+            status: None,
+            gone: false,
+            created_at: now,
+            ..fresh
+        };
+        app.pods.insert(id, fresh);
+    }
+
+    /// Plans, carries the plan out and publishes the route table, as the controller does.
+    pub(crate) fn plan(&mut self) -> Vec<Step> {
+        let Self {
+            snapshot,
+            now,
+            pods,
+            ..
+        } = self;
+        let mut fresh = || {
+            *pods += 1;
+            PodId::from_u128(*pods)
+        };
+        let made = plan(snapshot.clone(), *now, &mut fresh);
+        let again = plan(made.after.clone(), *now, &mut fresh);
+        assert!(
+            again.steps.is_empty(),
+            "planning again adds {:#?}",
+            again.steps
+        );
+        assert_eq!(
+            made.wake_at, again.wake_at,
+            "planning again wakes at another time"
+        );
+        assert!(
+            made.wake_at.is_none_or(|at| at > self.now),
+            "a plan that wakes at once"
+        );
+        let published_by_plan = made.after.routes_generation > self.snapshot.routes_generation;
+        self.snapshot = made.after;
+        self.wake_at = made.wake_at;
+        self.forget_ended();
+        self.publish(published_by_plan);
+        made.steps
+    }
+
+    /// The controller loads open deployments only.
+    fn forget_ended(&mut self) {
+        for app in self.snapshot.apps.values_mut() {
+            app.deployments
+                .retain(|deployment| !deployment.state.has_ended());
+        }
+    }
+
+    fn publish(&mut self, published_by_plan: bool) {
+        let table: Vec<PodId> = routed(&self.snapshot).map(|(_, pod)| pod.id).collect();
+        if table != self.table {
+            self.table = table;
+            // One number per table: the plan's own if it asked for one.
+            self.snapshot.routes_generation += u64::from(!published_by_plan);
+        }
+    }
+
+    /// `web.1/v2#7`: name, version of the release, number of the pod's id.
+    pub(crate) fn label(&self, app: AppId, pod: PodId) -> String {
+        let app = &self.snapshot.apps[&app];
+        let Some(pod) = app.pods.get(&pod) else {
+            return format!("#{}", number(pod));
+        };
+        label(app, pod)
+    }
+
+    pub(crate) fn render(&self, labels: &BTreeMap<PodId, String>, step: &Step) -> String {
+        let app = &self.snapshot.apps[&step.app];
+        let pod = |id: &PodId| match app.pods.get(id) {
+            Some(pod) => label(app, pod),
+            None => labels
+                .get(id)
+                .cloned()
+                .unwrap_or_else(|| format!("#{}", number(*id))),
+        };
+        let release = |id: &ReleaseId| format!("v{}", app.releases[id].version);
+        let of = |id: &DeploymentId| {
+            let release = self
+                .deployments
+                .get(id)
+                .expect("a deployment of this world");
+            format!(
+                "deployment of {}",
+                app.releases
+                    .get(release)
+                    .map_or("?".into(), |r| format!("v{}", r.version))
+            )
+        };
+        match &step.action {
+            Action::Create(new) => format!("create {} {}", pod(&new.id), new.size),
+            Action::Bind { pod: id, node } => format!("bind {} to {node}", pod(id)),
+            Action::Unplaced { pod: id, why } => {
+                format!("unplaced {}: {}", pod(id), why.replace('\n', "; "))
+            }
+            Action::Retire {
+                pod: id,
+                unrouted_in,
+            } => {
+                format!("retire {} in table {unrouted_in}", pod(id))
+            }
+            Action::Stop { pod: id } => format!("stop {}", pod(id)),
+            Action::Remove { pod: id } => format!("remove {}", pod(id)),
+            Action::Advance {
+                deployment,
+                to,
+                deadline_at,
+            } => {
+                format!("{}: {}", of(deployment), self.state(to, *deadline_at, &pod))
+            }
+            Action::Switch {
+                deployment,
+                release: to,
+                retire,
+                generation,
+                ..
+            } => {
+                let mut text = format!("{}: switch to {}", of(deployment), release(to));
+                if let Some(generation) = generation {
+                    write!(text, " in table {generation}").unwrap();
+                }
+                if !retire.is_empty() {
+                    let retired: Vec<_> = retire.iter().map(pod).collect();
+                    write!(text, ", retire {}", retired.join(" ")).unwrap();
+                }
+                text
+            }
+        }
+    }
+
+    fn state(
+        &self,
+        state: &DeploymentState,
+        deadline_at: Option<DateTime<Utc>>,
+        pod: &impl Fn(&PodId) -> String,
+    ) -> String {
+        let mut text = match state {
+            DeploymentState::ReleasePhase { pod: id } => format!("release phase {}", pod(id)),
+            DeploymentState::Failed { failure } if failure.lines.is_empty() => {
+                format!("failed: {}", failure.reason)
+            }
+            DeploymentState::Failed { failure } => {
+                format!("failed: {} [{}]", failure.reason, failure.lines.join(" | "))
+            }
+            DeploymentState::Superseded { by } => format!("superseded by v{by}"),
+            other => other.word().into(),
+        };
+        if let Some(deadline) = deadline_at {
+            write!(
+                text,
+                " for at most {} s",
+                (deadline - self.now).num_seconds()
+            )
+            .unwrap();
+        }
+        text
+    }
+}
+
+/// The pods that a route table of this snapshot names.
+pub(crate) fn routed(snapshot: &Snapshot) -> impl Iterator<Item = (&App, &Pod)> {
+    snapshot.apps.values().flat_map(|app| {
+        app.pods
+            .values()
+            .filter(|pod| app.routes_to(pod))
+            .map(move |pod| (app, pod))
+    })
+}
+
+pub(crate) fn process_type(name: &str) -> ProcessType {
+    name.parse().unwrap()
+}
+
+pub(crate) fn size(name: &str) -> SizeName {
+    name.parse().unwrap()
+}
+
+fn release_type(quantity: u32) -> ReleaseType {
+    ReleaseType {
+        initial: Want {
+            quantity,
+            size: size("standard-1x"),
+        },
+        startup_deadline_secs: 60,
+    }
+}
+
+fn label(app: &App, pod: &Pod) -> String {
+    let version = app
+        .releases
+        .get(&pod.release)
+        .map_or(0, |release| release.version);
+    format!("{}/v{version}#{}", pod.name, number(pod.id))
+}
+
+fn number(id: impl ToString) -> u128 {
+    let hex = id.to_string().replace('-', "");
+    u128::from_str_radix(&hex, 16).unwrap()
+}
+
+/// A status as an agent would report it, from a word: `ready`, `crash`, `exit:0` ...
+pub(crate) fn status(id: PodId, word: &str, now: DateTime<Utc>) -> PodStatus {
+    let exit = |code: i64| Exit {
+        code,
+        out_of_memory: false,
+        stopped_because: None,
+        at: now,
+        last_lines: vec!["the last line".into()],
+    };
+    let (word, argument) = word.split_once(':').unwrap_or((word, ""));
+    let code = argument.parse().unwrap_or(1);
+    let refused = format!("pull image: {argument}");
+    let (phase, last_exit) = match word {
+        "pending" => (PodPhase::Pending, None),
+        "starting" => (PodPhase::Starting, None),
+        "ready" => (PodPhase::Running { ready: true }, None),
+        "unready" => (PodPhase::Running { ready: false }, None),
+        "crash" => (PodPhase::BackOff { until: now }, Some(exit(code))),
+        "exit" => (PodPhase::Exited, Some(exit(code))),
+        "never-ready" => (PodPhase::NeverReady, None),
+        "refused" => (PodPhase::Refused { reason: refused }, None),
+        "stopping" => (PodPhase::Stopping, None),
+        other => panic!("no status is called {other}"),
+    };
+    let check_failure = (phase == PodPhase::NeverReady).then(|| CheckFailure {
+        check: "GET /health on port 8080".into(),
+        why: "answered 500 Internal Server Error".into(),
+        response: Some("no database".into()),
+    });
+    PodStatus {
+        id,
+        restarts: u32::from(word == "crash"),
+        address: matches!(phase, PodPhase::Running { .. })
+            .then(|| std::net::IpAddr::from([10, 0, 0, 1])),
+        started_at: None,
+        phase,
+        last_exit,
+        check_failure,
+    }
+}
