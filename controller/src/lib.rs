@@ -1,1 +1,39 @@
+//! The controller: owner of the truth.
 //!
+//! It keeps what people want (apps, releases, config, formation) in its database, serves the
+//! public API and the internal one over HTTP, and makes the platform match by reconcile loops that
+//! hand whole orders to nodes and routers. It must not touch containers, git repositories or
+//! requests of apps itself: nodes, builders and routers do, and all of them only through the
+//! internal API.
+//!
+//! ```text
+//!  http  ->  store  <-  reconcile  ->  orchestrator  ->  NodePlan, RouteTable   (by long poll)
+//!    ^         |            ^               |
+//!    +-- wake -+            +-- observed <--+  statuses of nodes and routers
+//! ```
+//!
+//! Reading order: [`config`] and [`state`] (what there is), [`store`] (what is kept), `http` (how
+//! it is asked for and changed), `deploy` and `reconcile` (what is done about it).
+
+// What there is.
+pub mod config;
+pub mod state;
+pub mod wake;
+
+// What is kept.
+pub mod attach;
+pub mod logs;
+pub mod secrets;
+pub mod store;
+
+// Who asks, and for what.
+pub mod auth;
+pub mod builds;
+pub mod deploy;
+mod http;
+
+pub use config::{Config, Role, RoleCredential};
+pub use controller::Controller;
+pub use http::not_found;
+
+mod controller;

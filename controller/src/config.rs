@@ -1,0 +1,51 @@
+//! Settings of a controller, as whoever starts it hands them over.
+
+use std::path::PathBuf;
+
+use fairway_api::{
+    images::RegistryAccess,
+    names::{BuilderName, Hostname, NodeName, RouterName},
+    secret::Secret,
+};
+use url::Url;
+
+/// Everything a controller has to be told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder for the database, the master key, logs and build outputs. Made if it is missing.
+    pub data_dir: PathBuf,
+    /// Apps answer at `APP.` followed by this.
+    pub base_domain: Hostname,
+    /// Where users reach the API; the start of every URL it hands out.
+    pub public_url: Url,
+    /// Port of the routers' plain HTTP as users reach it; part of `web_url` unless it is 80.
+    pub router_http_port: u16,
+    /// Host of the git SSH server as users reach it.
+    pub ssh_host: String,
+    /// Its port; part of `git_ssh_url` unless it is 22.
+    pub ssh_port: u16,
+    /// The registry that builders push to and nodes pull from.
+    pub registry: RegistryAccess,
+    /// One credential per part of the platform that calls the internal API.
+    pub role_credentials: Vec<RoleCredential>,
+    /// A push to an app that does not exist makes it.
+    pub create_on_push: bool,
+    /// The most bytes that one app's git repository may have.
+    pub repository_bytes_max: u64,
+}
+
+/// What a part of the platform is, and how it proves it.
+#[derive(Debug, Clone)]
+pub struct RoleCredential {
+    pub role: Role,
+    /// Its bearer token.
+    pub token: Secret,
+}
+
+/// A part of the platform that calls the internal API, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Role {
+    Builder(BuilderName),
+    Node(NodeName),
+    Router(RouterName),
+}

@@ -1,0 +1,65 @@
+//! What every handler and loop shares: a handle, cheap to clone.
+
+use std::{ops::Deref, sync::Arc};
+
+use fairway_api::ids::BuildId;
+
+use crate::{
+    attach::Rendezvous,
+    auth::{Logins, Roles},
+    builds::Leases,
+    config::Config,
+    logs::{app_logs::AppLogs, build_output::BuildOutputs},
+    secrets::Secrets,
+    store::Store,
+    wake::{Bell, Wake},
+};
+
+/// The parts of a running controller.
+#[derive(Debug)]
+pub struct Parts {
+    pub config: Config,
+    pub store: Store,
+    pub secrets: Secrets,
+    /// The apps' logs.
+    pub logs: AppLogs,
+    /// What builds print.
+    pub build_output: BuildOutputs,
+    /// Terminals and pods that wait for each other.
+    pub attach: Rendezvous,
+    /// Wakes the reconcile loop; call it after each commit that changes what should run.
+    pub wake: Wake,
+    /// Rings when a build is queued, ends, or its push does; and when a deployment ends, since that
+    /// lets the app's next build start.
+    pub builds_changed: Bell,
+    /// Which running builds were heard of, and when.
+    pub(crate) leases: Leases,
+    /// Credentials of builders, nodes and routers.
+    pub(crate) roles: Roles,
+    /// Checks passwords, and slows down who guesses them.
+    pub(crate) logins: Logins,
+}
+
+/// The handle to [`Parts`].
+#[derive(Debug, Clone)]
+pub struct AppState(Arc<Parts>);
+
+impl AppState {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Call after the commit that set a push's verdict: ends its output for those who follow it,
+    /// answers who waits for the verdict, and lets the app's next build start.
+    pub fn push_ended(&self, build: BuildId) {
+        self.build_output.close(build);
+        self.builds_changed.ring();
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

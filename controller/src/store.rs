@@ -1,0 +1,210 @@
+//! The database: the only place that speaks SQL, one file per noun.
+//!
+//! Functions of the nouns take a connection (`&mut Db`), so that a caller decides what stands in
+//! one transaction. [`Store::read`] gives one consistent snapshot; [`Store::write`] is the only
+//! way to change anything. Nothing here decides: rules live in the callers.
+//!
+//! **Durability.** SQLite runs in WAL mode. A transaction from [`Store::write`] is on disk when its
+//! commit returns (`synchronous=FULL`), because something outside hears of it: a user is told that
+//! it happened, a git ref moves. One from [`Store::write_relaxed`] survives any crash of the
+//! process, but a power cut may take the newest ones, all of them from some point on and never one
+//! in the middle. It is for what the platform finds out again by itself: a build that was queued,
+//! claimed or finished (its push has not been answered yet, so the pusher sees it fail and pushes
+//! again), what was observed of pods. A later durable commit carries every relaxed one before it.
+
+pub mod columns;
+pub mod page;
+
+// People.
+pub mod accounts;
+pub mod keys;
+pub mod tokens;
+
+// What they made.
+pub mod apps;
+pub mod builds;
+pub mod config_vars;
+pub mod domains;
+pub mod events;
+pub mod formation;
+pub mod releases;
+
+use std::{
+    ops::{Deref, DerefMut},
+    path::Path,
+    time::Duration,
+};
+
+use sqlx::{
+    Sqlite, SqliteConnection, SqlitePool, Transaction,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+/// A connection inside a transaction, as every query function takes it.
+pub type Db = SqliteConnection;
+
+/// The schema, embedded, so that a binary always brings the one it was written for.
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// Connections for reads. Each is a thread; more than a few only wait for the same two cores.
+const READERS_MAX: u32 = 8;
+/// How long a statement waits for another process that holds the database (a backup, `sqlite3`).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request waits for a connection before it fails, rather than queueing for ever.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such row.
+    #[error("couldn't find that {what}")]
+    NotFound { what: &'static str },
+    /// A row with the same value exists already.
+    #[error("{unique} is already taken")]
+    Conflict {
+        /// The unique columns, as SQLite names them: `apps.name`.
+        unique: String,
+    },
+    /// A row holds something that this version does not understand.
+    #[error("column {column} holds {value:?}")]
+    Corrupt {
+        column: String,
+        value: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database could not be read or written.
+    #[error("use the database")]
+    Database(#[source] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("migrate the database")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+impl StoreError {
+    /// True when the unique column (`table.column`) is what stood in the way.
+    pub fn conflicts_on(&self, column: &str) -> bool {
+        matches!(self, Self::Conflict { unique } if unique.split(", ").any(|one| one == column))
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if let sqlx::Error::Database(database) = &error
+            && database.is_unique_violation()
+        {
+            let message = database.message();
+            let unique = message
+                .rsplit_once("failed: ")
+                .map_or(message, |(_, columns)| columns);
+            return Self::Conflict {
+                unique: unique.into(),
+            };
+        }
+        Self::Database(error)
+    }
+}
+
+/// The controller's database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+/// A consistent snapshot to read from; see [`Store::read`].
+#[derive(Debug)]
+pub struct ReadTx(Transaction<'static, Sqlite>);
+
+/// An open change; see [`Store::write`]. Dropped without [`WriteTx::commit`], it leaves nothing.
+#[derive(Debug)]
+pub struct WriteTx(Transaction<'static, Sqlite>);
+
+impl Store {
+    /// Opens the database file, makes it if there is none, and brings its schema up to date.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        // One writer: SQLite has one write lock, and a queue for a connection is fair where a
+        // queue for the lock is not.
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .min_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_with(options.clone())
+            .await?;
+        MIGRATIONS.run(&writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS_MAX)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .connect_with(options.pragma("query_only", "ON"))
+            .await?;
+        Ok(Self { writer, readers })
+    }
+
+    /// A snapshot: everything read from it is of one moment.
+    pub async fn read(&self) -> Result<ReadTx, StoreError> {
+        Ok(ReadTx(self.readers.begin().await?))
+    }
+
+    /// Begins a change that is on disk when its commit returns. Waits for the one before it.
+    pub async fn write(&self) -> Result<WriteTx, StoreError> {
+        self.begin("PRAGMA synchronous=FULL; BEGIN IMMEDIATE").await
+    }
+
+    /// Begins a change that a power cut (not a crash) may take back; see the module's words on
+    /// durability for what may use it.
+    pub async fn write_relaxed(&self) -> Result<WriteTx, StoreError> {
+        self.begin("PRAGMA synchronous=NORMAL; BEGIN IMMEDIATE")
+            .await
+    }
+
+    async fn begin(&self, statement: &'static str) -> Result<WriteTx, StoreError> {
+        Ok(WriteTx(self.writer.begin_with(statement).await?))
+    }
+
+    /// Closes all connections; the last one folds the WAL into the database file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+impl WriteTx {
+    /// Makes the change real.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+macro_rules! derefs_to_db {
+    ($($tx:ty),+) => {$(
+        impl Deref for $tx {
+            type Target = Db;
+            fn deref(&self) -> &Db {
+                &self.0
+            }
+        }
+
+        impl DerefMut for $tx {
+            fn deref_mut(&mut self) -> &mut Db {
+                &mut self.0
+            }
+        }
+    )+};
+}
+
+derefs_to_db!(ReadTx, WriteTx);
+
+#[cfg(test)]
+mod tests;
