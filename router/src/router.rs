@@ -1,0 +1,152 @@
+//! The role: binds the sockets, starts the workers, follows the controller, stops in order.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use fairway_api::{client::Client, names::RouterName};
+use futures_util::future::try_join_all;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    access::{self, AccessLog, Line},
+    drain::Tables,
+    sync::{self, Sync},
+    worker::{self, Worker},
+};
+
+/// How long requests may go on after the router was told to stop: what service managers commonly
+/// give a process before they kill it is 90 s, and an ordinary request is done by then.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a router needs to know.
+#[derive(Debug)]
+pub struct Config {
+    /// The name it reports under.
+    pub name: RouterName,
+    /// Keeps the last route table, so that the router can start while the controller is away.
+    /// Created if it is missing.
+    pub data_dir: PathBuf,
+    /// The controller, with this router's credential.
+    pub client: Client,
+    /// Where HTTP is served; port 0 takes a free one.
+    pub listen_http: SocketAddr,
+    /// How many threads serve; `None` for one per core.
+    pub workers: Option<NonZeroUsize>,
+    /// How long open requests may go on when the router stops, usually [`DRAIN_DEADLINE`].
+    pub drain_deadline: Duration,
+}
+
+/// A router whose sockets are open. [`Router::run`] makes it serve.
+#[derive(Debug)]
+pub struct Router {
+    sync: Sync,
+    sockets: Vec<TcpListener>,
+    local_addr: SocketAddr,
+    access: Arc<AccessLog>,
+    lines: mpsc::Receiver<Line>,
+    drain_deadline: Duration,
+}
+
+impl Router {
+    /// Opens the sockets and loads the table of the last run.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let data_dir = &config.data_dir;
+        tokio::fs::create_dir_all(data_dir).await.with_context(|| {
+            format!("create the router's data directory {}", data_dir.display())
+        })?;
+        let workers = config.workers.map_or_else(cores, NonZeroUsize::get);
+        let sockets = worker::listen(config.listen_http, workers)?;
+        let local_addr = sockets[0]
+            .local_addr()
+            .context("read the address of the router's socket")?;
+        let tables = Arc::new(Tables::new());
+        let file = Sync::file_in(data_dir);
+        if let Some(table) = sync::kept(&file)
+            && tables.install(&table).is_ok()
+        {
+            tracing::info!(
+                generation = table.generation,
+                "starting with the last route table"
+            );
+        }
+        let (access, lines) = AccessLog::new();
+        Ok(Self {
+            sync: Sync {
+                name: config.name,
+                client: config.client,
+                tables,
+                file,
+            },
+            sockets,
+            local_addr,
+            access: Arc::new(access),
+            lines,
+            drain_deadline: config.drain_deadline,
+        })
+    }
+
+    /// Where HTTP is served.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `shutdown`, then finishes what is open within the drain deadline.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self {
+            sync,
+            sockets,
+            access,
+            lines,
+            drain_deadline,
+            ..
+        } = self;
+        let stopping = shutdown.child_token();
+        // A future that is dropped must not leave its threads behind.
+        let _stop_threads = stopping.clone().drop_guard();
+        let workers = sockets.into_iter().enumerate().map(|(number, socket)| {
+            let worker = Worker::new(sync.tables.clone(), access.clone(), stopping.clone());
+            in_thread(number, move || worker.run(socket, drain_deadline))
+        });
+        let workers = try_join_all(workers.collect::<anyhow::Result<Vec<_>>>()?);
+        let log_ends = CancellationToken::new();
+        let delivery = tokio::spawn(access::deliver(
+            lines,
+            access,
+            sync.client.clone(),
+            log_ends.clone(),
+        ));
+        // While requests drain the controller still has to hear of it.
+        let ended = tokio::select! {
+            ended = workers => ended.map(drop),
+            never = sync.run() => match never {},
+        };
+        log_ends.cancel();
+        delivery.await.context("hand in the last access lines")?;
+        ended
+    }
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Runs a worker in a thread of its own; resolves when it ends, also if it panics.
+fn in_thread(
+    number: usize,
+    run: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>>> {
+    let (ended, end) = oneshot::channel();
+    thread::Builder::new()
+        .name(format!("router-{number}"))
+        .spawn(move || drop(ended.send(run())))
+        .context("start a thread of the router")?;
+    Ok(async move { end.await.context("a worker of the router panicked")? })
+}

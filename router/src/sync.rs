@@ -1,0 +1,163 @@
+//! Keeps the table the controller's: fetches each newer one, swaps, keeps it on disk, reports.
+//!
+//! Two loops that do not wait for each other. A report goes out at once after a swap (it is the
+//! acknowledgement that a deployment waits for), when a pod that left the table has drained, and
+//! every [`HEARTBEAT_SECS`]. Neither retries by itself: the next pass is the retry.
+
+use std::{
+    convert::Infallible,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use fairway_api::{
+    client::Client,
+    names::RouterName,
+    nodes::HEARTBEAT_SECS,
+    routes::{RouteTable, RouterStatus},
+};
+use tokio::time::{sleep, timeout};
+
+use crate::drain::{Refused, Tables};
+
+/// The pause after a failed call, short enough that a restarted controller is found at once.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long one report may take; a newer one may be due by then.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The file in the data directory.
+const FILE_NAME: &str = "route-table.json";
+
+/// The link between the tables of a router and the controller.
+#[derive(Debug)]
+pub(crate) struct Sync {
+    pub(crate) name: RouterName,
+    pub(crate) client: Client,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) file: PathBuf,
+}
+
+impl Sync {
+    /// Where the last table is kept.
+    pub(crate) fn file_in(data_dir: &Path) -> PathBuf {
+        data_dir.join(FILE_NAME)
+    }
+
+    /// Follows the controller for ever.
+    pub(crate) async fn run(&self) -> Infallible {
+        tokio::join!(self.fetch(), self.report()).0
+    }
+
+    async fn fetch(&self) -> Infallible {
+        let mut reachable = true;
+        loop {
+            match self
+                .client
+                .route_table(&self.name, self.tables.generation())
+                .await
+            {
+                Ok(order) => {
+                    if !std::mem::replace(&mut reachable, true) {
+                        tracing::info!("the controller answers again");
+                    }
+                    let Some(order) = order else { continue };
+                    if let Err(refused) = self.take(order).await {
+                        tracing::warn!("{refused}");
+                        sleep(RETRY).await;
+                    }
+                }
+                Err(error) => {
+                    if std::mem::replace(&mut reachable, false) {
+                        let (generation, error) =
+                            (self.tables.generation(), anyhow::Error::new(error));
+                        tracing::warn!(
+                            generation,
+                            "cannot fetch routes, going on with the ones in use: {error:#}"
+                        );
+                    }
+                    sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// Swaps first: the deployment waits for that. Keeping the table is for a router that starts
+    /// while the controller is away, and it would lose a moment's change at worst.
+    async fn take(&self, order: RouteTable) -> Result<(), Refused> {
+        self.tables.install(&order)?;
+        let file = self.file.clone();
+        let kept = tokio::task::spawn_blocking(move || keep(&file, &order)).await;
+        if let Err(error) = kept.map_err(anyhow::Error::new).and_then(|kept| kept) {
+            tracing::warn!("the route table is in use but could not be kept on disk: {error:#}");
+        }
+        Ok(())
+    }
+
+    async fn report(&self) -> Infallible {
+        let mut heard = true;
+        loop {
+            let (generation, draining) = self.tables.report();
+            let status = RouterStatus {
+                router: self.name.clone(),
+                generation,
+                draining,
+            };
+            match timeout(REPORT_TIMEOUT, self.client.report_router(&status)).await {
+                Ok(Ok(())) => {
+                    heard = true;
+                    let heartbeat = Duration::from_secs(HEARTBEAT_SECS);
+                    // Whichever comes first, there is something to say.
+                    drop(timeout(heartbeat, self.tables.report_due()).await);
+                }
+                failed => {
+                    if std::mem::replace(&mut heard, false) {
+                        let error = match failed {
+                            Ok(Err(error)) => anyhow::Error::new(error),
+                            _ => anyhow::anyhow!("no answer in {} s", REPORT_TIMEOUT.as_secs()),
+                        };
+                        tracing::warn!("cannot report to the controller: {error:#}");
+                    }
+                    sleep(RETRY).await;
+                }
+            }
+        }
+    }
+}
+
+/// Writes the table beside the old one and puts it in its place, so that a crash leaves one or the
+/// other. It is not forced to the disk platters: a machine that lost power has lost its pods too.
+fn keep(file: &Path, order: &RouteTable) -> anyhow::Result<()> {
+    let text = serde_json::to_vec(order).context("write the route table as JSON")?;
+    let new = file.with_extension("json.new");
+    std::fs::write(&new, text).with_context(|| format!("write {}", new.display()))?;
+    std::fs::rename(&new, file).with_context(|| format!("replace {}", file.display()))
+}
+
+/// The table that was kept, if there is one that can be read. One that cannot is as good as none,
+/// since the controller has the original.
+pub(crate) fn kept(file: &Path) -> Option<RouteTable> {
+    let text = match std::fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(
+                "cannot read {}, waiting for the controller: {error}",
+                file.display()
+            );
+            return None;
+        }
+    };
+    serde_json::from_slice(&text)
+        .inspect_err(|error| {
+            tracing::warn!(
+                "{} is damaged, waiting for the controller: {error}",
+                file.display()
+            );
+        })
+        .ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! The route table in the form that requests are matched against. Pure: it is compiled from a
+//! [`RouteTable`] once and then only read.
+//!
+//! Hosts match exactly, paths by their longest prefix that ends at a `/`. The path is compared as
+//! the client wrote it: `..` and percent escapes are not resolved here, since the pod gets the same
+//! bytes and has to judge them anyway; a path route is a way to share a hostname, no access rule.
+
+use std::{borrow::Cow, collections::HashMap, net::SocketAddr, sync::Arc};
+
+use fairway_api::{
+    ids::{AppId, PodId},
+    routes::RouteTable,
+};
+
+use crate::drain::Load;
+
+/// The longest hostname in DNS, in bytes.
+const HOST_BYTES_MAX: usize = 253;
+
+/// One generation of routes, ready to be searched.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) generation: u64,
+    /// Per hostname the path routes, longest prefix first.
+    hosts: HashMap<Box<str>, Vec<PathRoute>>,
+}
+
+#[derive(Debug)]
+struct PathRoute {
+    /// Without a final `/`, so that the root is the empty text.
+    prefix: Box<str>,
+    service: Service,
+}
+
+/// What answers for one hostname and path.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) app: AppId,
+    pub(crate) maintenance: bool,
+    pub(crate) endpoints: Vec<Arc<Endpoint>>,
+}
+
+/// One ready pod, with the load that all workers and all generations share.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) pod: PodId,
+    pub(crate) name: Box<str>,
+    pub(crate) address: SocketAddr,
+    pub(crate) load: Arc<Load>,
+}
+
+impl Table {
+    /// Compiles an order. `load_of` hands out the one [`Load`] of each pod. Of two routes with the
+    /// same hostname and path the first counts.
+    pub(crate) fn compile(order: &RouteTable, mut load_of: impl FnMut(PodId) -> Arc<Load>) -> Self {
+        let mut hosts: HashMap<Box<str>, Vec<PathRoute>> = HashMap::new();
+        for route in &order.routes {
+            let endpoints = route.service.endpoints.iter().map(|endpoint| {
+                Arc::new(Endpoint {
+                    pod: endpoint.pod,
+                    name: endpoint.name.as_str().into(),
+                    address: endpoint.address,
+                    load: load_of(endpoint.pod),
+                })
+            });
+            let service = Service {
+                app: route.service.app,
+                maintenance: route.service.maintenance,
+                endpoints: endpoints.collect(),
+            };
+            let prefix = route.path.trim_end_matches('/').into();
+            hosts
+                .entry(route.hostname.as_str().into())
+                .or_default()
+                .push(PathRoute { prefix, service });
+        }
+        for routes in hosts.values_mut() {
+            // The sort is stable, so the first of two equal prefixes stays the first.
+            routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
+        }
+        Self {
+            generation: order.generation,
+            hosts,
+        }
+    }
+
+    /// The service for a normalised host and a path as it stands in the request.
+    pub(crate) fn find(&self, host: &str, path: &str) -> Option<&Service> {
+        // `OPTIONS *` is about the server as a whole: whoever has the root.
+        let path = if path.starts_with('/') { path } else { "/" };
+        let routes = self.hosts.get(host)?;
+        routes
+            .iter()
+            .find(|route| covers(&route.prefix, path))
+            .map(|route| &route.service)
+    }
+
+    /// Every pod that the table names.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.hosts
+            .values()
+            .flatten()
+            .flat_map(|route| &route.service.endpoints)
+    }
+}
+
+/// True if `path` is `prefix` or lies beneath it: `/api` covers `/api/x` and not `/apix`.
+fn covers(prefix: &str, path: &str) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// A host as the table knows it: without port and final dot, in lower case. `None` if it cannot be
+/// a host at all, which is the client's mistake.
+pub(crate) fn normalise_host(host: &str) -> Option<Cow<'_, str>> {
+    let name = without_port(host)?;
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.is_empty() || name.len() > HOST_BYTES_MAX {
+        return None;
+    }
+    let mut upper = false;
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {}
+            // Of an IPv6 address; such a host finds no route but is well formed.
+            b':' | b'[' | b']' if name.starts_with('[') => {}
+            b'A'..=b'Z' => upper = true,
+            _ => return None,
+        }
+    }
+    Some(if upper {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    })
+}
+
+fn without_port(host: &str) -> Option<&str> {
+    let (name, port) = if host.starts_with('[') {
+        let end = host.find(']')? + 1;
+        let rest = &host[end..];
+        (
+            &host[..end],
+            if rest.is_empty() {
+                ""
+            } else {
+                rest.strip_prefix(':')?
+            },
+        )
+    } else {
+        host.split_once(':').unwrap_or((host, ""))
+    };
+    port.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then_some(name)
+}
+
+#[cfg(test)]
+mod tests;
