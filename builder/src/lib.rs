@@ -14,7 +14,13 @@
 //! build itself from `build` on.
 
 // Settings and the whole.
+mod builder;
 mod config;
+
+// From a push to a source tree, and on to whoever builds it.
+mod receive;
+mod source;
+mod worker;
 
 // What a build says, and to whom.
 mod output;
@@ -22,4 +28,6 @@ mod output;
 // The build itself: from a source tree to a pushed image.
 mod build;
 
+pub use builder::Builder;
 pub use config::{BUILDS_AT_ONCE_DEFAULT, Config};
+pub use receive::hook::program::hook_main;

@@ -88,7 +88,12 @@ impl Output {
             line_open: false,
             closed: false,
         };
-        Self { shared: Arc::new(Shared { pending: Mutex::new(pending), wake: Notify::new() }) }
+        Self {
+            shared: Arc::new(Shared {
+                pending: Mutex::new(pending),
+                wake: Notify::new(),
+            }),
+        }
     }
 
     /// A step: `-----> Building on fairway-1`.
@@ -176,7 +181,10 @@ impl Pending {
 
 /// A panic while the lock is held cannot leave the bytes in a state that matters.
 fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Pending> {
-    shared.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    shared
+        .pending
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sends what is written until the output is closed and empty, or the lease is lost.
@@ -191,7 +199,10 @@ async fn pump(client: Client, build: BuildId, shared: Arc<Shared>, cancel: Cance
         }
         if chunk.is_empty() {
             let silence = Duration::from_secs(BUILD_HEARTBEAT_SECS);
-            if tokio::time::timeout(silence, shared.wake.notified()).await.is_ok() {
+            if tokio::time::timeout(silence, shared.wake.notified())
+                .await
+                .is_ok()
+            {
                 continue;
             }
         }

@@ -1,0 +1,290 @@
+//! Git push in: who may do what with which repository, and the run of git that serves it. The
+//! transports in [`ssh`] and [`http`] carry bytes and know nothing else; [`hook`] decides what
+//! becomes of a push.
+
+pub(crate) mod command;
+pub(crate) mod hook;
+pub(crate) mod http;
+pub(crate) mod pack;
+pub(crate) mod pushes;
+pub(crate) mod repositories;
+pub(crate) mod ssh;
+
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use fairway_api::{
+    build_orders::{GitAuthorize, GitCredential, GitGrant},
+    client::{Client, ClientError},
+    error::{ApiError, ErrorId},
+    names::{AppName, BuilderName},
+};
+use tokio::{process::Command, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    command::Service,
+    pack::{Exchange, Invocation, Mode},
+    pushes::{Push, Pushes},
+    repositories::Repositories,
+};
+use crate::source::Sources;
+
+/// The most git processes at once. Each takes some memory, and a push holds one until its release
+/// is live; who comes later is told to try again.
+const GIT_PROCESSES_MAX: usize = 200;
+
+/// What all receiving shares.
+pub(crate) struct Receiver {
+    pub(crate) client: Client,
+    pub(crate) builder: BuilderName,
+    pub(crate) repositories: Arc<Repositories>,
+    pub(crate) pushes: Pushes,
+    pub(crate) sources: Arc<Sources>,
+    /// Where hooks find us.
+    pub(crate) hook_socket: PathBuf,
+    /// Pushes that are being dealt with, also those whose client has left.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+    processes: Arc<Semaphore>,
+    /// Housekeeping runs for one repository at a time, so that it never takes the whole machine.
+    housekeeping: Arc<Semaphore>,
+}
+
+/// Why a git client is not served. The text is for the user, over either transport.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Refusal {
+    pub(crate) id: ErrorId,
+    pub(crate) text: String,
+}
+
+/// A credential that was accepted for an app.
+pub(crate) struct Access {
+    pub(crate) grant: GitGrant,
+    pub(crate) service: Service,
+}
+
+impl Receiver {
+    pub(crate) fn new(
+        client: Client,
+        builder: BuilderName,
+        repositories: Repositories,
+        pushes: Pushes,
+        sources: Arc<Sources>,
+        hook_socket: PathBuf,
+    ) -> Self {
+        Self {
+            client,
+            builder,
+            repositories: Arc::new(repositories),
+            pushes,
+            sources,
+            hook_socket,
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+            processes: Arc::new(Semaphore::new(GIT_PROCESSES_MAX)),
+            housekeeping: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Asks the controller.
+    pub(crate) async fn authorize(
+        &self,
+        credential: GitCredential,
+        app: AppName,
+        service: Service,
+        from: Option<IpAddr>,
+    ) -> Result<Access, Refusal> {
+        let ask = GitAuthorize {
+            credential,
+            app,
+            access: service.access(),
+            from,
+        };
+        match self.client.authorize_git(&ask).await {
+            Ok(grant) => {
+                if grant.created {
+                    self.pushes.announce_created(grant.app.id);
+                }
+                Ok(Access { grant, service })
+            }
+            Err(error) => Err(Refusal::from_client(error)),
+        }
+    }
+
+    /// Starts git for an authorised client.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        access: Access,
+        mode: Mode,
+        protocol: Option<&str>,
+    ) -> Result<Exchange, Refusal> {
+        let busy = || Refusal {
+            id: ErrorId::Unavailable,
+            text: "Too many pushes and fetches are under way; try again in a minute.".into(),
+        };
+        let permit = Arc::clone(&self.processes)
+            .try_acquire_owned()
+            .map_err(|_| busy())?;
+        if self.shutdown.is_cancelled() {
+            return Err(Refusal {
+                id: ErrorId::Unavailable,
+                text: "Fairway is stopping here; try again in a minute.".into(),
+            });
+        }
+        let Access { grant, service } = access;
+        let (repository, settings) = self.prepare(&grant, service, mode).await?;
+        let mut invocation = Invocation {
+            service,
+            settings,
+            repository: &repository,
+            mode,
+            protocol,
+            environment: Vec::new(),
+        };
+        if service == Service::UploadPack || mode == Mode::Advertise {
+            let started = pack::start(&invocation, Arc::default(), move |_| drop(permit));
+            return started.map_err(|error| cannot_start(&error));
+        }
+        let push = self.pushes.begin(grant, repository.clone());
+        invocation.environment = vec![
+            (
+                hook::wire::SOCKET_VARIABLE,
+                self.hook_socket.display().to_string(),
+            ),
+            (hook::wire::TOKEN_VARIABLE, push.token().to_owned()),
+        ];
+        let receiver = Arc::clone(self);
+        let in_hook: Arc<AtomicBool> = push.in_hook();
+        let ended = move |succeeded: bool| {
+            let tasks = receiver.tasks.clone();
+            tasks.spawn(async move {
+                receiver.after_push(push, succeeded).await;
+                drop(permit);
+            });
+        };
+        pack::start(&invocation, in_hook, ended).map_err(|error| cannot_start(&error))
+    }
+
+    /// Finds or makes the repository, and says what git shall be told about it.
+    async fn prepare(
+        &self,
+        grant: &GitGrant,
+        service: Service,
+        mode: Mode,
+    ) -> Result<(PathBuf, Vec<String>), Refusal> {
+        let (repositories, app) = (Arc::clone(&self.repositories), grant.app.id);
+        let limit = (service == Service::ReceivePack && mode != Mode::Advertise)
+            .then_some(grant.repository_bytes_max);
+        let prepare = move || {
+            let repository = repositories.ensure(app)?;
+            let mut settings = repositories.git_args();
+            if let Some(limit) = limit {
+                // Zero would mean no limit to git; one byte refuses every pack.
+                let left = limit
+                    .saturating_sub(repositories::size_bytes(&repository))
+                    .max(1);
+                settings.extend(["-c".into(), format!("receive.maxInputSize={left}")]);
+            }
+            anyhow::Ok((repository, settings))
+        };
+        match tokio::task::spawn_blocking(prepare)
+            .await
+            .map_err(anyhow::Error::from)
+            .flatten()
+        {
+            Ok(prepared) => Ok(prepared),
+            Err(error) => {
+                tracing::error!(%app, "cannot open the repository: {error:#}");
+                Err(Refusal::internal())
+            }
+        }
+    }
+
+    /// Once git has moved the refs, or not.
+    async fn after_push(&self, push: Push, succeeded: bool) {
+        let (repository, deploy) = (push.repository().to_owned(), push.deploy_branch().cloned());
+        if succeeded && push.reached_hook() {
+            let path = repository.clone();
+            let settle = move || repositories::settle_head(&path, deploy.as_ref());
+            let settled = tokio::task::spawn_blocking(settle).await;
+            if let Err(error) = settled.map_err(anyhow::Error::from).flatten() {
+                tracing::warn!("cannot set HEAD of {}: {error:#}", repository.display());
+            }
+        }
+        let housekeep = succeeded && push.reached_hook();
+        // From here on the next push in line may trust what it reads from the repository.
+        drop(push);
+        if housekeep {
+            self.keep_house(&repository).await;
+        }
+    }
+
+    /// Lets git pack what has piled up. Does nothing most of the time.
+    async fn keep_house(&self, repository: &std::path::Path) {
+        let Ok(_permit) = self.housekeeping.acquire().await else {
+            return;
+        };
+        let mut git = Command::new("git");
+        git.args(self.repositories.git_args())
+            .args(["gc", "--auto", "--quiet"]);
+        pack::environment(&mut git);
+        git.env("GIT_DIR", repository).kill_on_drop(true);
+        let done = tokio::select! {
+            done = git.output() => done,
+            () = self.shutdown.cancelled() => return,
+        };
+        match done {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                tracing::warn!("git gc in {}: {}", repository.display(), said.trim());
+            }
+            Err(error) => tracing::warn!("cannot run git gc: {error:#}"),
+        }
+    }
+}
+
+impl Refusal {
+    fn from_client(error: ClientError) -> Self {
+        match error {
+            ClientError::Api(ApiError {
+                id: ErrorId::InternalServerError,
+                ..
+            }) => Self::internal(),
+            ClientError::Api(ApiError {
+                id, message, hint, ..
+            }) => {
+                let hint = hint.map(|hint| format!("\n{hint}")).unwrap_or_default();
+                Self {
+                    id,
+                    text: format!("{message}{hint}"),
+                }
+            }
+            ClientError::Unreachable { .. } | ClientError::NotOurs { .. } => {
+                let error = anyhow::Error::new(error);
+                tracing::warn!("cannot ask the controller about a git client: {error:#}");
+                Self {
+                    id: ErrorId::Unavailable,
+                    text: "Fairway cannot check access right now; try again in a minute.".into(),
+                }
+            }
+        }
+    }
+
+    fn internal() -> Self {
+        Self {
+            id: ErrorId::InternalServerError,
+            text: "Something went wrong inside Fairway; its operator finds more in the log.".into(),
+        }
+    }
+}
+
+fn cannot_start(error: &std::io::Error) -> Refusal {
+    tracing::error!("cannot start git: {error:#}");
+    Refusal::internal()
+}

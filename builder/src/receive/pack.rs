@@ -1,0 +1,232 @@
+//! Runs the stock `git upload-pack` and `git receive-pack`, and joins them to a client whatever
+//! the transport.
+//!
+//! ```text
+//! client bytes -> input -> [git] -> output: Out, Err ..., Exit -> client
+//! ```
+//!
+//! **A push belongs to the server.** When the client goes away, nothing is killed: git's input
+//! ends, and its output is read on and dropped. If the pack was not complete, git notices, refuses
+//! it and removes its quarantine; if it was, the hook, the build and the move of the ref go on as
+//! if the client were there. A fetch, which serves nobody then, is killed.
+//!
+//! It must not interpret what passes.
+
+use std::{
+    io,
+    path::Path,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    process::{Child, ChildStdin, Command},
+    sync::mpsc,
+    time::timeout,
+};
+
+use super::command::Service;
+
+/// How much is read from git at a time, in bytes; a pipe holds as much.
+const READ_BYTES: usize = 64 * 1024;
+/// How many chunks wait between git and the client, either way.
+const CHUNKS_WAITING_MAX: usize = 4;
+/// How long a client may send nothing while git still waits for the rest of a request.
+const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(300);
+/// How long a client may leave its output unread before it counts as gone.
+const CLIENT_STALL_MAX: Duration = Duration::from_secs(60);
+/// How much of a request is still read and dropped after git has stopped reading, in bytes, so
+/// that the client gets to see git's reason instead of a broken connection.
+const REFUSED_INPUT_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// One run of git.
+pub(crate) struct Invocation<'a> {
+    pub(crate) service: Service,
+    /// Settings, from [`super::repositories::Repositories::git_args`], and those of this push.
+    pub(crate) settings: Vec<String>,
+    pub(crate) repository: &'a Path,
+    pub(crate) mode: Mode,
+    /// The client's wish for a protocol version, as it goes into `GIT_PROTOCOL`.
+    pub(crate) protocol: Option<&'a str>,
+    /// For the hook.
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
+/// How git talks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Both ways at once, over SSH.
+    Duplex,
+    /// One request and its answer, over HTTP.
+    Stateless,
+    /// Only the list of refs, over HTTP.
+    Advertise,
+}
+
+/// A running git, as its client sees it. Dropping `input` ends git's input; dropping `output`
+/// means that the client has gone.
+pub(crate) struct Exchange {
+    pub(crate) input: mpsc::Sender<Bytes>,
+    pub(crate) output: mpsc::Receiver<Said>,
+}
+
+/// What git says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Out(Bytes),
+    Err(Bytes),
+    /// The last; `None` when a signal ended it.
+    Exit(Option<i32>),
+}
+
+/// Starts git. `in_hook` tells whether the push has reached its hook, from where on the client has
+/// nothing more to send. `ended` runs when git is done, with whether it succeeded.
+pub(crate) fn start(
+    invocation: &Invocation<'_>,
+    in_hook: Arc<AtomicBool>,
+    ended: impl FnOnce(bool) + Send + 'static,
+) -> io::Result<Exchange> {
+    let mut child = command(invocation).spawn()?;
+    let (input, from_client) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let (to_client, output) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let stdin = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    tokio::spawn(feed(from_client, stdin, in_hook));
+    let outlives_client = invocation.service == Service::ReceivePack;
+    tokio::spawn(async move {
+        let status = relay(&mut child, &to_client, outlives_client).await;
+        ended(status == Some(0));
+        // The client may have gone; then nobody needs the exit code.
+        drop(to_client.send(Said::Exit(status)).await);
+    });
+    Ok(Exchange { input, output })
+}
+
+fn command(invocation: &Invocation<'_>) -> Command {
+    let mut command = Command::new("git");
+    command
+        .args(&invocation.settings)
+        .arg(invocation.service.subcommand());
+    match invocation.mode {
+        Mode::Duplex => {}
+        Mode::Stateless => drop(command.arg("--stateless-rpc")),
+        Mode::Advertise => drop(command.args(["--stateless-rpc", "--advertise-refs"])),
+    }
+    command.arg(invocation.repository);
+    environment(&mut command);
+    command.envs(
+        invocation
+            .environment
+            .iter()
+            .map(|(name, value)| (name, value)),
+    );
+    if let Some(protocol) = invocation.protocol {
+        command.env("GIT_PROTOCOL", protocol);
+    }
+    // A push must survive the drop of everything that waits for it.
+    command.kill_on_drop(invocation.service == Service::UploadPack);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// The whole environment of a git process: nothing of ours reaches git or a hook by accident, and
+/// no config of the machine changes what git does.
+pub(crate) fn environment(command: &mut Command) {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    command
+        .env_clear()
+        .env("PATH", path)
+        .env("LC_ALL", "C")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_TERMINAL_PROMPT", "0");
+}
+
+/// Carries the client's bytes into git until either ends.
+async fn feed(
+    mut from_client: mpsc::Receiver<Bytes>,
+    mut stdin: ChildStdin,
+    in_hook: Arc<AtomicBool>,
+) {
+    let mut refused = 0;
+    loop {
+        match timeout(CLIENT_SILENCE_MAX, from_client.recv()).await {
+            Ok(Some(chunk)) if refused == 0 => {
+                if stdin.write_all(&chunk).await.is_err() {
+                    refused = chunk.len().max(1);
+                }
+            }
+            Ok(Some(chunk)) if refused < REFUSED_INPUT_BYTES_MAX => refused += chunk.len(),
+            // Silence is right while the hook runs, and it is not ours to end then.
+            Err(_) if in_hook.load(Ordering::Relaxed) => {}
+            Ok(Some(_) | None) | Err(_) => return,
+        }
+    }
+}
+
+/// Carries what git says to the client until git has ended; gives its exit code.
+async fn relay(
+    child: &mut Child,
+    to_client: &mpsc::Sender<Said>,
+    outlives_client: bool,
+) -> Option<i32> {
+    let (stdout, stderr) = (child.stdout.take()?, child.stderr.take()?);
+    let gone = AtomicBool::new(false);
+    let both = async {
+        tokio::join!(
+            carry(stdout, to_client, Said::Out, &gone, outlives_client),
+            carry(stderr, to_client, Said::Err, &gone, outlives_client),
+        )
+    };
+    let (out, err) = both.await;
+    if !(out && err) {
+        // It may have ended by itself in the meantime.
+        drop(child.start_kill());
+    }
+    match child.wait().await {
+        Ok(status) => status.code(),
+        Err(error) => {
+            tracing::error!("cannot wait for git: {error:#}");
+            None
+        }
+    }
+}
+
+/// Carries one stream to its end. False when the client left and git shall not go on without it.
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    to_client: &mpsc::Sender<Said>,
+    wrap: impl Fn(Bytes) -> Said,
+    gone: &AtomicBool,
+    outlives_client: bool,
+) -> bool {
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(READ_BYTES);
+        match from.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => return true,
+            Ok(_) => {}
+        }
+        let chunk = wrap(buffer.split().freeze());
+        if gone.load(Ordering::Relaxed) {
+            continue;
+        }
+        if !matches!(
+            timeout(CLIENT_STALL_MAX, to_client.send(chunk)).await,
+            Ok(Ok(()))
+        ) {
+            gone.store(true, Ordering::Relaxed);
+            if !outlives_client {
+                return false;
+            }
+        }
+    }
+}
