@@ -1,0 +1,97 @@
+//! The command line: options that every command has, the command tree, and how a mistake in it is
+//! told.
+
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, error::ErrorKind};
+
+use crate::{
+    commands::Command,
+    failure::{Failure, Kind},
+    help,
+    output::Output,
+    spelling::Spelling,
+};
+
+/// One parsed command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "app",
+    about = "Deploy and run apps on Fairway",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Options {
+    /// The app [default: FAIRWAY_APP, else the git remote `fairway`]
+    #[arg(short, long, global = true, value_name = "APP")]
+    pub(crate) app: Option<String>,
+    /// Take the app from this git remote
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NAME",
+        conflicts_with = "app"
+    )]
+    pub(crate) remote: Option<String>,
+    /// Print data as the API's JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// The command tree with its grouped help.
+pub(crate) fn command() -> clap::Command {
+    help::dress(Arguments::command())
+}
+
+/// Reads a command line, the program's name first. Help and version are printed here, and end it.
+pub(crate) fn parse(words: Vec<OsString>) -> Result<Arguments, Failure> {
+    let command = command();
+    let words = Spelling::of(&command).colon_form(words);
+    let parsed = command
+        .try_get_matches_from(words)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    parsed.map_err(|error| told(&error))
+}
+
+/// What the parser has to say, in our shape: help to stdout, a mistake to stderr.
+fn told(error: &clap::Error) -> Failure {
+    let text = error.render();
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let printed = Output::new(false, false).raw(text.to_string().as_bytes());
+            // Nothing went wrong, and there is nothing more to do or to say.
+            printed
+                .err()
+                .unwrap_or_else(|| Failure::new(Kind::OutputClosed, "help was printed"))
+        }
+        _ => {
+            let text = text.to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            Failure::usage(text.trim_end())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_tree_is_consistent() {
+        super::command().debug_assert();
+    }
+}

@@ -1,0 +1,76 @@
+//! The commands, one file per noun. Each file has its verbs as an enum, their arguments with help
+//! and examples, and what they do.
+
+mod about;
+mod accounts;
+mod apps;
+mod builds;
+mod config_vars;
+mod domains;
+mod events;
+mod git_remote;
+mod keys;
+mod logs;
+mod maintenance;
+mod ps;
+mod releases;
+mod run;
+
+use clap::Subcommand;
+
+use crate::{failure::Failure, session::Session};
+
+/// All commands. Names are in colon form; `spelling` turns the space form into it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Accounts(accounts::Command),
+    #[command(flatten)]
+    Apps(apps::Command),
+    #[command(flatten)]
+    Maintenance(maintenance::Command),
+    #[command(flatten)]
+    Ps(ps::Command),
+    #[command(flatten)]
+    Run(run::Command),
+    #[command(flatten)]
+    Logs(logs::Command),
+    #[command(flatten)]
+    ConfigVars(config_vars::Command),
+    #[command(flatten)]
+    Builds(builds::Command),
+    #[command(flatten)]
+    Releases(releases::Command),
+    #[command(flatten)]
+    Domains(domains::Command),
+    #[command(flatten)]
+    Keys(keys::Command),
+    #[command(flatten)]
+    GitRemote(git_remote::Command),
+    #[command(flatten)]
+    Events(events::Command),
+    #[command(flatten)]
+    About(about::Command),
+}
+
+/// Runs a command and gives the exit code.
+pub(crate) async fn run(command: Command, session: &Session) -> Result<u8, Failure> {
+    let done = match command {
+        // The only one whose exit code is not its own.
+        Command::Run(command) => return command.run(session).await,
+        Command::Accounts(command) => command.run(session).await,
+        Command::Apps(command) => command.run(session).await,
+        Command::Maintenance(command) => command.run(session).await,
+        Command::Ps(command) => command.run(session).await,
+        Command::Logs(command) => command.run(session).await,
+        Command::ConfigVars(command) => command.run(session).await,
+        Command::Builds(command) => command.run(session).await,
+        Command::Releases(command) => command.run(session).await,
+        Command::Domains(command) => command.run(session).await,
+        Command::Keys(command) => command.run(session).await,
+        Command::GitRemote(command) => command.run(session).await,
+        Command::Events(command) => command.run(session).await,
+        Command::About(command) => command.run(session).await,
+    };
+    done.map(|()| 0)
+}

@@ -1,0 +1,292 @@
+//! `ps`, `ps:scale`, `ps:type`, `ps:restart`, `ps:stop`.
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
+use fairway_api::{
+    dynos::{Dyno, DynoState},
+    formation::{Formation, FormationBatch, FormationUpdate},
+    sizes::Size,
+};
+
+use crate::{
+    failure::Failure,
+    output::table,
+    scale::{self, Scale, ScaleError},
+    session::Session,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(name = "ps", visible_alias = "ps:list")]
+    List(ListArgs),
+    #[command(name = "ps:scale", visible_alias = "scale")]
+    Scale(ScaleArgs),
+    #[command(name = "ps:type", visible_alias = "ps:resize")]
+    Type(TypeArgs),
+    #[command(name = "ps:restart", visible_alias = "restart")]
+    Restart(RestartArgs),
+    #[command(name = "ps:stop", visible_alias = "stop", alias = "ps:kill")]
+    Stop(StopArgs),
+}
+
+/// List the app's processes
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  app ps
+  app ps --json | jq -r '.[] | select(.state == \"crashed\").name'")]
+pub(crate) struct ListArgs {}
+
+/// Set how many processes run, and how large they are
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  app ps:scale                     # show
+  app ps:scale web=3
+  app ps:scale web+1 worker=0
+  app ps:scale web=2 worker=1:standard-2x
+All changes of one command take effect together or none does. Scaling restarts nothing that stays.")]
+pub(crate) struct ScaleArgs {
+    /// TYPE=COUNT, TYPE=COUNT:SIZE, TYPE+COUNT or TYPE-COUNT
+    #[arg(value_name = "CHANGE")]
+    changes: Vec<String>,
+}
+
+/// Set the size of processes, or list the sizes
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  app ps:type                      # the sizes there are
+  app ps:type web=standard-2x
+  app ps:type standard-2x          # every process type")]
+pub(crate) struct TypeArgs {
+    /// TYPE=SIZE, or one SIZE for all
+    #[arg(value_name = "CHANGE")]
+    changes: Vec<String>,
+}
+
+/// Replace processes by fresh ones
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  app ps:restart                   # all of them
+  app ps:restart web               # a process type
+  app ps:restart web.1             # one process")]
+pub(crate) struct RestartArgs {
+    /// A process or process type; without it all
+    process: Option<String>,
+}
+
+/// Stop a one-off process, or replace one of the formation
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  app ps:stop run.4821
+  app ps:stop web.1                # a fresh web.1 takes its place; to have fewer: app ps:scale web-1")]
+pub(crate) struct StopArgs {
+    /// The process, as `app ps` names it
+    process: String,
+}
+
+impl Command {
+    pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
+        match self {
+            Self::List(ListArgs {}) => list(session).await,
+            Self::Scale(args) if args.changes.is_empty() => show_formation(session).await,
+            Self::Scale(args) => change(&args.changes, session).await,
+            Self::Type(args) if args.changes.is_empty() => show_sizes(session).await,
+            Self::Type(args) => resize(&args.changes, session).await,
+            Self::Restart(args) => restart(args, session).await,
+            Self::Stop(args) => stop(&args, session).await,
+        }
+    }
+}
+
+impl From<ScaleError> for Failure {
+    fn from(error: ScaleError) -> Self {
+        let failure = Self::usage(error.to_string());
+        match error {
+            ScaleError::Shape(_) | ScaleError::Count(_) => {
+                failure.with_hint("app help ps:scale shows examples.")
+            }
+            ScaleError::TypeShape(_) | ScaleError::Name(_) => {
+                failure.with_hint("app ps:type lists the sizes.")
+            }
+            ScaleError::Unknown { .. } => {
+                failure.with_hint("A process type comes from the Procfile of the deployed code.")
+            }
+            ScaleError::Twice(_) | ScaleError::TooFew { .. } => failure,
+        }
+    }
+}
+
+async fn list(session: &Session) -> Result<(), Failure> {
+    let (client, app) = session.app()?;
+    let dynos = client.dynos(&app).await?;
+    if dynos.is_empty() {
+        session.output.talk(format!(
+            "{app} has no processes. After the first push: app ps:scale web=1"
+        ));
+    }
+    let now = Utc::now();
+    session.output.data(&dynos, |dynos| describe(dynos, now))
+}
+
+fn describe(dynos: &[Dyno], now: DateTime<Utc>) -> String {
+    let rows = dynos.iter().map(|dyno| {
+        [
+            dyno.name.clone(),
+            state(dyno, now),
+            format!(
+                "v{}{}",
+                dyno.release.version,
+                if dyno.superseded { " (old)" } else { "" }
+            ),
+            dyno.size.to_string(),
+            dyno.restarts.to_string(),
+            dyno.node
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            dyno.command.clone(),
+        ]
+    });
+    let mut text = table(
+        [
+            "NAME", "STATE", "RELEASE", "SIZE", "RESTARTS", "NODE", "COMMAND",
+        ],
+        rows,
+    );
+    for dyno in dynos {
+        if let Some(reason) = &dyno.reason {
+            text.push_str(&format!("{}: {}\n", dyno.name, reason.trim_end()));
+        }
+    }
+    text
+}
+
+fn state(dyno: &Dyno, now: DateTime<Utc>) -> String {
+    let word = match (dyno.state, dyno.exit_code) {
+        (DynoState::Down, Some(code)) => return format!("exited {code}"),
+        (DynoState::Starting, _) => "starting",
+        (DynoState::Up, _) => "up",
+        (DynoState::Crashed, _) => "crashed",
+        (DynoState::Down, None) => "down",
+        (DynoState::Stopping, _) => "stopping",
+    };
+    format!("{word} {}", age((now - dyno.updated_at).num_seconds()))
+}
+
+/// For how long, in the one unit that tells most.
+fn age(seconds: i64) -> String {
+    match seconds {
+        ..60 => format!("{}s", seconds.max(0)),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        86_400.. => format!("{}d", seconds / 86_400),
+    }
+}
+
+async fn show_formation(session: &Session) -> Result<(), Failure> {
+    let (client, app) = session.app()?;
+    let formation = client.formation(&app).await?;
+    if formation.is_empty() {
+        session
+            .output
+            .talk(format!("{app} has no process types yet; push it first."));
+    }
+    session
+        .output
+        .data(&formation, |formation| one_line(formation))
+}
+
+/// What `ps:scale` takes back as its arguments.
+fn one_line(formation: &[Formation]) -> String {
+    formation
+        .iter()
+        .map(|row| format!("{}={}:{}", row.process_type, row.quantity, row.size))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+async fn change(changes: &[String], session: &Session) -> Result<(), Failure> {
+    let scales: Vec<Scale> = changes
+        .iter()
+        .map(|text| scale::parse_scale(text))
+        .collect::<Result<_, _>>()?;
+    let (client, app) = session.app()?;
+    let present = if scale::is_relative(&scales) {
+        client.formation(&app).await?
+    } else {
+        Vec::new()
+    };
+    let updates = scale::updates(&scales, &present)?;
+    apply(updates, session).await
+}
+
+async fn resize(changes: &[String], session: &Session) -> Result<(), Failure> {
+    let updates = match changes {
+        [size] if !size.contains('=') => {
+            let size = scale::parse_size(size)?;
+            let (client, app) = session.app()?;
+            let present = client.formation(&app).await?;
+            let all = present.into_iter().map(|row| FormationUpdate {
+                process_type: row.process_type,
+                quantity: None,
+                size: Some(size.clone()),
+            });
+            all.collect()
+        }
+        _ => {
+            let scales: Vec<Scale> = changes
+                .iter()
+                .map(|text| scale::parse_type(text))
+                .collect::<Result<_, _>>()?;
+            scale::updates(&scales, &[])?
+        }
+    };
+    apply(updates, session).await
+}
+
+async fn apply(updates: Vec<FormationUpdate>, session: &Session) -> Result<(), Failure> {
+    let (client, app) = session.app()?;
+    let formation = client.scale(&app, &FormationBatch { updates }).await?;
+    session
+        .output
+        .talk(format!("Scaled {app}. Watch it: app ps -a {app}"));
+    session
+        .output
+        .data(&formation, |formation| one_line(formation))
+}
+
+async fn show_sizes(session: &Session) -> Result<(), Failure> {
+    const MIB: u64 = 1024 * 1024;
+    let sizes = session.client()?.sizes().await?;
+    session.output.data(&sizes, |sizes: &Vec<Size>| {
+        let rows = sizes.iter().map(|size| {
+            [
+                size.name.to_string(),
+                format!("{} MiB", size.resources.memory_bytes / MIB),
+                format!(
+                    "{}.{:02}",
+                    size.resources.cpu_millis / 1_000,
+                    size.resources.cpu_millis % 1_000 / 10
+                ),
+                size.resources.pids.to_string(),
+            ]
+        });
+        table(["SIZE", "MEMORY", "CPU CORES", "PROCESSES"], rows)
+    })
+}
+
+async fn restart(args: RestartArgs, session: &Session) -> Result<(), Failure> {
+    let (client, app) = session.app()?;
+    client.restart(&app, args.process.as_deref()).await?;
+    let what = args.process.unwrap_or_else(|| "all processes".into());
+    session.output.talk(format!("Restarting {what} of {app}."));
+    session.output.nothing()
+}
+
+async fn stop(args: &StopArgs, session: &Session) -> Result<(), Failure> {
+    let (client, app) = session.app()?;
+    client.stop_dyno(&app, &args.process).await?;
+    session
+        .output
+        .talk(format!("Stopping {} of {app}.", args.process));
+    session.output.nothing()
+}

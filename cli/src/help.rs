@@ -1,0 +1,173 @@
+//! Help texts: the top level grouped by topic, and each command with the verbs that belong to it.
+//!
+//! The groups are a table; a test holds it against the command tree, so no command is forgotten.
+
+use std::fmt::Write;
+
+/// Topics in the order a new user needs them, each with its commands.
+const TOPICS: [(&str, &[&str]); 8] = [
+    ("Start", &["login", "create", "git:remote", "open"]),
+    (
+        "Apps",
+        &[
+            "apps",
+            "info",
+            "rename",
+            "destroy",
+            "maintenance",
+            "maintenance:on",
+            "maintenance:off",
+            "events",
+        ],
+    ),
+    (
+        "Processes",
+        &[
+            "ps",
+            "ps:scale",
+            "ps:type",
+            "ps:restart",
+            "ps:stop",
+            "run",
+            "run:detached",
+            "logs",
+        ],
+    ),
+    (
+        "Config",
+        &[
+            "config",
+            "config:get",
+            "config:set",
+            "config:unset",
+            "config:edit",
+        ],
+    ),
+    (
+        "Builds and releases",
+        &[
+            "builds",
+            "builds:info",
+            "builds:output",
+            "builds:cancel",
+            "releases",
+            "releases:info",
+            "rollback",
+        ],
+    ),
+    ("Domains", &["domains", "domains:add", "domains:remove"]),
+    (
+        "Account",
+        &[
+            "whoami",
+            "logout",
+            "keys",
+            "keys:add",
+            "keys:remove",
+            "users:add",
+        ],
+    ),
+    (
+        "This program",
+        &["status", "version", "completions", "help"],
+    ),
+];
+
+/// What stands below the topics.
+const TAIL: &str = "\
+Every command is also understood with a space for the colon: app ps scale web=2.
+The app is -a APP, FAIRWAY_APP, or the git remote `fairway` of the working directory.
+More on one command, with examples: app help COMMAND";
+
+/// Gives the command tree its help texts.
+pub(crate) fn dress(command: clap::Command) -> clap::Command {
+    let overview = overview(&command);
+    let nouns: Vec<(String, String)> = command
+        .get_subcommands()
+        .filter_map(|noun| Some((noun.get_name().to_owned(), verbs(&command, noun)?)))
+        .collect();
+    let mut command = command.override_help(overview);
+    for (noun, verbs) in nouns {
+        command = command.mut_subcommand(noun, |subcommand| {
+            let examples = subcommand
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            subcommand.after_help(format!("{}\n\n{verbs}", examples.trim_end()))
+        });
+    }
+    command
+}
+
+/// The whole top-level help.
+fn overview(command: &clap::Command) -> String {
+    let mut text = String::from(
+        "Deploy and run apps on Fairway\n\nUsage: app COMMAND [ARGUMENTS] [OPTIONS]\n",
+    );
+    for (topic, names) in TOPICS {
+        text.push_str(&format!("\n{topic}\n"));
+        for name in names {
+            let about = command.find_subcommand(name).map(about).unwrap_or_default();
+            writeln!(text, "  {name:<17}{about}").expect("a String takes everything");
+        }
+    }
+    text.push('\n');
+    text.push_str(TAIL);
+    text
+}
+
+/// The verbs of a noun, for its own help; `None` where there are none.
+fn verbs(command: &clap::Command, noun: &clap::Command) -> Option<String> {
+    let prefix = format!("{}:", noun.get_name());
+    let verbs: Vec<_> = command
+        .get_subcommands()
+        .filter(|verb| verb.get_name().starts_with(&prefix) && !verb.is_hide_set())
+        .map(|verb| format!("  {:<17}{}", verb.get_name(), about(verb)))
+        .collect();
+    (!verbs.is_empty()).then(|| format!("Related:\n{}", verbs.join("\n")))
+}
+
+fn about(command: &clap::Command) -> String {
+    command
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_command_stands_in_exactly_one_topic_and_has_examples() {
+        let command = crate::command();
+        let listed: Vec<&str> = TOPICS
+            .iter()
+            .flat_map(|(_, names)| names.iter().copied())
+            .collect();
+        let unique: BTreeSet<&str> = listed.iter().copied().collect();
+        assert_eq!(unique.len(), listed.len(), "a command is listed twice");
+        let shown = command
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set());
+        assert_eq!(unique, shown.map(clap::Command::get_name).collect());
+        for subcommand in command.get_subcommands() {
+            assert!(
+                subcommand.get_about().is_some(),
+                "{} has no text",
+                subcommand.get_name()
+            );
+            let after = subcommand
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                after.contains("Examples:"),
+                "{} has no examples",
+                subcommand.get_name()
+            );
+        }
+    }
+}
