@@ -1,1 +1,53 @@
+//! The agent on a machine: it makes Docker match the machine's `NodePlan` and reports what it
+//! sees.
 //!
+//! ```text
+//! controller --plan--> plans -> ledger (disk)
+//!                        |
+//!                        v
+//!        engine --list--> diff -> pods (one task each) --create, start, kill--> engine
+//!        engine --events----------^   |        |
+//!                                     v        v
+//!              controller <-report- board    logs, attach -> controller
+//! ```
+//!
+//! What it must not do: decide what runs (the plan leaves no choices), touch a container, network
+//! or image that does not carry its instance's label or that it did not bring, or stop pods
+//! because the controller or the agent itself is away.
+//!
+//! Reading order: [`Agent`], then `diff` and `pod` (the pure decisions), then the tasks around
+//! them.
+
+// What is wanted.
+mod ledger;
+mod plans;
+
+// What should be done about it: pure.
+mod backoff;
+mod container;
+mod diff;
+mod pod;
+
+// Doing it.
+mod engine;
+mod images;
+mod pods;
+mod start;
+
+// Seeing and telling.
+mod attach;
+mod board;
+mod checks;
+mod facts;
+mod logs;
+mod report;
+
+// Putting it together.
+mod agent;
+mod config;
+
+pub use agent::Agent;
+pub use config::{Config, DOCKER_SOCKET_DEFAULT};
+
+#[cfg(test)]
+mod testing;

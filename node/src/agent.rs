@@ -1,0 +1,113 @@
+//! Puts the agent's tasks together.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    board::{self, Board, BoardWriter, PODS_FILE},
+    config::Config,
+    engine::Engine,
+    facts::Facts,
+    images,
+    ledger::Ledger,
+    logs::{self, Places},
+    plans,
+    pod::task::Host,
+    pods, report,
+    start::Starter,
+};
+
+/// The agent of one machine.
+#[derive(Debug)]
+pub struct Agent {
+    config: Config,
+    ledger: Arc<Ledger>,
+}
+
+impl Agent {
+    /// Opens the agent's directory. The engine need not run yet.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        config.check()?;
+        let ledger = Ledger::open(&config.data_dir).context("start the node agent")?;
+        Ok(Self {
+            config,
+            ledger: Arc::new(ledger),
+        })
+    }
+
+    /// Runs until `shutdown`. Pods go on running after that; the next start takes them up as they
+    /// are.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self {
+            config:
+                Config {
+                    node,
+                    instance,
+                    client,
+                    docker_socket,
+                    ..
+                },
+            ledger,
+        } = self;
+        let engine = Arc::new(Engine::new(docker_socket, instance));
+        let facts = Arc::new(Facts::gather(engine.clone()));
+        let board = BoardWriter::new(ledger.load::<Board>(PODS_FILE).unwrap_or_default());
+        let places = Arc::new(Places::load(ledger.clone()));
+        let (queue, outlet) = logs::queue();
+        let (orders_out, orders) = watch::channel(None);
+        // Everything stops at once with this one, also when a part fails.
+        let stop = shutdown.child_token();
+        let _stop_on_return = stop.clone().drop_guard();
+
+        let host = Arc::new(Host {
+            starter: Starter::new(engine.clone(), client.clone(), orders.clone(), stop.clone()),
+            engine: engine.clone(),
+            board: board.clone(),
+            logs: queue,
+            places: places.clone(),
+            burials: TaskTracker::new(),
+            shutdown: stop.clone(),
+        });
+        let mut loops = JoinSet::new();
+        loops.spawn(endless(
+            stop.clone(),
+            plans::pull(client.clone(), node.clone(), ledger.clone(), orders_out),
+        ));
+        loops.spawn(endless(
+            stop.clone(),
+            report::report(client.clone(), node, facts, board.subscribe()),
+        ));
+        loops.spawn(endless(
+            stop.clone(),
+            images::clean(engine, ledger.clone(), orders.clone()),
+        ));
+        loops.spawn(endless(stop.clone(), pods::supervise(host, orders)));
+        let remembering = tokio::spawn(board::remember(ledger, board.subscribe()));
+        let sending = tokio::spawn(logs::send(client, outlet, places, stop.clone()));
+        drop(board);
+
+        let mut result = Ok(());
+        while let Some(ended) = loops.join_next().await {
+            if !stop.is_cancelled() {
+                let why = ended
+                    .err()
+                    .map_or_else(String::new, |error| format!(": {error}"));
+                result = Err(anyhow::anyhow!(
+                    "a part of the node agent ended by itself{why}"
+                ));
+                stop.cancel();
+            }
+        }
+        sending.await.context("the sender of logs failed")?;
+        // The last holder of the board is gone with the loops.
+        remembering.await.context("remembering the pods failed")?;
+        result
+    }
+}
+
+async fn endless(stop: CancellationToken, work: impl Future<Output = ()>) {
+    stop.run_until_cancelled(work).await;
+}

@@ -1,0 +1,186 @@
+//! Joins a one-off pod's main process to the user's terminal.
+//!
+//! ```text
+//! user <--> controller <--AttachSocket--> session <--Attached--> process
+//! ```
+//! What goes through here is not logged: it is the user's own session.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use fairway_api::client::{AttachControl, AttachFrame, AttachSocket};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt as _},
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Attached, AttachedOutput, Engine};
+
+/// Pieces of input that wait for the process to read.
+const INPUT_PIECES_MAX: usize = 16;
+/// How long the other end may take to close after the last frame, in seconds. Closing first while
+/// input is still coming would make the kernel throw the last frame away.
+const CLOSE_SECS: u64 = 5;
+/// How long the exit code may take to come after the end of the output, in seconds.
+const EXIT_SECS: u64 = 60;
+/// What a terminal sends for end of input.
+const END_OF_TRANSMISSION: &[u8] = b"\x04";
+
+/// The pod task's hold on a session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// How the process ended: makes the session say so and close.
+    pub(crate) exit: oneshot::Sender<i64>,
+    /// Fires when the user's end goes away first.
+    pub(crate) gone: oneshot::Receiver<()>,
+}
+
+/// Tells the user that the pod could not run.
+pub(crate) async fn fail(socket: &mut AttachSocket, reason: String) {
+    let frame = AttachFrame::Control(AttachControl::Failed { reason });
+    if socket.send(frame).await.is_ok() {
+        close(socket).await;
+    }
+}
+
+/// Carries bytes both ways until the process ends or the user goes.
+pub(crate) fn join(
+    engine: Arc<Engine>,
+    container: String,
+    tty: bool,
+    attached: Attached,
+    socket: AttachSocket,
+    shutdown: CancellationToken,
+) -> Session {
+    let (exit, exited) = oneshot::channel();
+    let (leave, gone) = oneshot::channel();
+    tokio::spawn(shutdown.run_until_cancelled_owned(async move {
+        let (input, pieces) = mpsc::channel(INPUT_PIECES_MAX);
+        let writing = tokio::spawn(write_input(attached.input, pieces));
+        let mut joined = Joined {
+            engine,
+            container,
+            tty,
+            socket,
+            input: Some(input),
+            held: None,
+        };
+        if joined.run(attached.output, exited).await.is_none() {
+            // The receiver is gone only if the pod is.
+            let _ = leave.send(());
+        }
+        writing.abort();
+    }));
+    Session { exit, gone }
+}
+
+/// Writes input as the process takes it. A task of its own: a process that does not read must not
+/// keep its output from flowing.
+async fn write_input(mut process: impl AsyncWrite + Unpin, mut pieces: mpsc::Receiver<Vec<u8>>) {
+    while let Some(piece) = pieces.recv().await {
+        if process.write_all(&piece).await.is_err() {
+            return;
+        }
+    }
+    drop(process.shutdown().await);
+}
+
+struct Joined {
+    engine: Arc<Engine>,
+    container: String,
+    tty: bool,
+    socket: AttachSocket,
+    /// `None` after the end of input.
+    input: Option<mpsc::Sender<Vec<u8>>>,
+    /// Input that does not fit yet; while there is some, no more is read.
+    held: Option<Vec<u8>>,
+}
+
+impl Joined {
+    /// `None` if the user's end went away before the process ended.
+    async fn run(
+        &mut self,
+        mut output: AttachedOutput,
+        exited: oneshot::Receiver<i64>,
+    ) -> Option<()> {
+        loop {
+            let full = self.input.clone().filter(|_| self.held.is_some());
+            tokio::select! {
+                piece = output.next() => match piece {
+                    Ok(Some((error_output, bytes))) => self.print(error_output, bytes).await?,
+                    // The engine going away ends the output too; the exit code tells.
+                    Ok(None) | Err(_) => break,
+                },
+                frame = self.socket.receive(), if full.is_none() => {
+                    self.take(frame.ok().flatten()?).await;
+                }
+                room = async { full.as_ref()?.reserve().await.ok() }, if full.is_some() => {
+                    let piece = self.held.take().unwrap_or_default();
+                    if let Some(room) = room {
+                        room.send(piece);
+                    }
+                }
+            }
+        }
+        let code = timeout(Duration::from_secs(EXIT_SECS), exited).await;
+        let last = match code {
+            Ok(Ok(code)) => AttachControl::Exit { code },
+            _ => AttachControl::Failed {
+                reason: "the pod's exit code is not known".into(),
+            },
+        };
+        self.socket.send(AttachFrame::Control(last)).await.ok()?;
+        close(&mut self.socket).await;
+        Some(())
+    }
+
+    async fn print(&mut self, error_output: bool, bytes: Bytes) -> Option<()> {
+        let bytes = Vec::from(bytes);
+        let frame = if error_output {
+            AttachFrame::ErrorOutput(bytes)
+        } else {
+            AttachFrame::Output(bytes)
+        };
+        self.socket.send(frame).await.ok()
+    }
+
+    async fn take(&mut self, frame: AttachFrame) {
+        match frame {
+            AttachFrame::Input(bytes) => self.feed(bytes),
+            AttachFrame::Control(AttachControl::EndOfInput) => {
+                if self.tty {
+                    self.feed(END_OF_TRANSMISSION.to_vec());
+                } else {
+                    self.input = None;
+                }
+            }
+            AttachFrame::Control(AttachControl::Resize { rows, columns }) => {
+                if let Err(error) = self.engine.resize(&self.container, rows, columns).await {
+                    tracing::debug!(container = self.container, "cannot resize: {error}");
+                }
+            }
+            // Not the user's to send.
+            AttachFrame::Output(_)
+            | AttachFrame::ErrorOutput(_)
+            | AttachFrame::Control(AttachControl::Exit { .. } | AttachControl::Failed { .. }) => {}
+        }
+    }
+
+    fn feed(&mut self, bytes: Vec<u8>) {
+        let Some(input) = &self.input else { return };
+        match input.try_send(bytes) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(bytes)) => self.held = Some(bytes),
+            // The process has closed its input: what is typed goes nowhere, as in any pipe.
+            Err(mpsc::error::TrySendError::Closed(_)) => self.input = None,
+        }
+    }
+}
+
+/// Reads on until the other end closes.
+async fn close(socket: &mut AttachSocket) {
+    let rest = async { while let Ok(Some(_)) = socket.receive().await {} };
+    drop(timeout(Duration::from_secs(CLOSE_SECS), rest).await);
+}

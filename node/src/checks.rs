@@ -1,0 +1,138 @@
+//! Runs a pod's checks from this machine to the pod's own address and tells the pod's task what
+//! came out. What follows from that is decided in `pod`.
+
+mod listening;
+mod probe;
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fairway_api::{
+    checks::{Checks, Periodic, STARTUP_INTERVAL_MILLIS},
+    pods::CheckFailure,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
+};
+
+use crate::pod::Seen;
+pub(crate) use probe::Target;
+
+/// How long the startup check runs at its quick pace, in seconds; a pod that takes longer is not
+/// made slower by being asked twenty times a second.
+const STARTUP_QUICK_SECS: u64 = 10;
+/// Pause between two tries after that, in milliseconds.
+const STARTUP_SLOW_INTERVAL_MILLIS: u64 = 500;
+/// How long after its start a pod's failing check is worth telling, in seconds: before that,
+/// "connection refused" is what every pod answers.
+const STARTUP_QUIET_SECS: u64 = 3;
+/// Results that wait for the pod's task.
+pub(crate) const RESULTS_MAX: usize = 8;
+
+/// Runs the startup check until it passes or its deadline is over.
+pub(crate) async fn startup(checks: Checks, target: Target, results: mpsc::Sender<Seen>) {
+    let age = (Utc::now() - target.started_at)
+        .to_std()
+        .unwrap_or_default();
+    let began = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+    let deadline = began + Duration::from_secs(checks.startup_deadline_secs.into());
+    let mut last: Option<CheckFailure> = None;
+    loop {
+        let result = timeout_at(deadline, probe::run(&checks.startup, &target)).await;
+        match result {
+            Ok(Ok(())) => return drop(results.send(Seen::StartupPassed).await),
+            Ok(Err(failure)) => {
+                let telling = began.elapsed() >= Duration::from_secs(STARTUP_QUIET_SECS);
+                if telling {
+                    let failure = probe::explain(failure.clone(), &target).await;
+                    if last.as_ref() != Some(&failure)
+                        && results
+                            .send(Seen::StartupFailing(failure.clone()))
+                            .await
+                            .is_err()
+                    {
+                        return;
+                    }
+                    last = Some(failure);
+                }
+                if Instant::now() + pace(began) >= deadline {
+                    let failure = probe::explain(failure, &target).await;
+                    sleep(deadline.saturating_duration_since(Instant::now())).await;
+                    return drop(results.send(Seen::StartupMissed(failure)).await);
+                }
+            }
+            Err(_) => {
+                let failure = last.unwrap_or_else(|| probe::unfinished(&checks.startup, &target));
+                return drop(results.send(Seen::StartupMissed(failure)).await);
+            }
+        }
+        sleep(pace(began)).await;
+    }
+}
+
+fn pace(began: Instant) -> Duration {
+    if began.elapsed() < Duration::from_secs(STARTUP_QUICK_SECS) {
+        Duration::from_millis(STARTUP_INTERVAL_MILLIS)
+    } else {
+        Duration::from_millis(STARTUP_SLOW_INTERVAL_MILLIS)
+    }
+}
+
+/// Which of the two repeating checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeating {
+    Readiness,
+    Liveness,
+}
+
+/// Repeats a check for as long as somebody takes its results.
+pub(crate) async fn repeat(
+    kind: Repeating,
+    periodic: Periodic,
+    target: Target,
+    results: mpsc::Sender<Seen>,
+) {
+    let mut ticks = interval(Duration::from_secs(periodic.every_secs.max(1).into()));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick is at once, and the startup check has only just passed.
+    ticks.tick().await;
+    let mut failures = 0;
+    loop {
+        ticks.tick().await;
+        let news = match probe::run(&periodic.check, &target).await {
+            Ok(()) => {
+                failures = 0;
+                (kind == Repeating::Readiness).then_some(Seen::ReadinessPassed)
+            }
+            Err(failure) => {
+                failures += 1;
+                if failures < periodic.failures.max(1) {
+                    None
+                } else {
+                    let failure = probe::explain(failure, &target).await;
+                    Some(match kind {
+                        Repeating::Readiness => Seen::ReadinessFailed(failure),
+                        Repeating::Liveness => Seen::LivenessFailed(failure),
+                    })
+                }
+            }
+        };
+        if let Some(news) = news
+            && results.send(news).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// How long something has been running; a clock that was set back counts as zero.
+fn age(started_at: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    (now - started_at)
+        .max(TimeDelta::zero())
+        .to_std()
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! Settings of an agent.
+
+use std::path::PathBuf;
+
+use fairway_api::{client::Client, names::NodeName};
+
+/// Where the Docker Engine listens unless told otherwise.
+pub const DOCKER_SOCKET_DEFAULT: &str = "/var/run/docker.sock";
+
+/// The longest instance name, in bytes: it is part of network and container names.
+const INSTANCE_BYTES_MAX: usize = 32;
+
+/// What an agent needs to know. How to reach the image registry comes with each plan.
+#[derive(Debug)]
+pub struct Config {
+    /// The name of this machine in the cluster.
+    pub node: NodeName,
+    /// Tells apart several Fairways on one engine: lower-case letters, digits and dashes.
+    /// Everything that the agent makes carries it in the label `dev.fairway.instance`.
+    pub instance: String,
+    /// The agent's own directory; made if missing, used by one agent at a time.
+    pub data_dir: PathBuf,
+    /// The controller, with this node's credential.
+    pub client: Client,
+    /// The engine's Unix socket, usually [`DOCKER_SOCKET_DEFAULT`].
+    pub docker_socket: PathBuf,
+}
+
+impl Config {
+    /// Refuses what would make bad names later.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let fits = !self.instance.is_empty()
+            && self.instance.len() <= INSTANCE_BYTES_MAX
+            && self
+                .instance
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        anyhow::ensure!(
+            fits,
+            "the instance {:?} cannot be part of a container's name: use 1 to {INSTANCE_BYTES_MAX} \
+             lower-case letters, digits and dashes",
+            self.instance
+        );
+        Ok(())
+    }
+}

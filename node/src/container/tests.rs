@@ -1,0 +1,93 @@
+use fairway_api::{ids::AttachId, pods::Attach, secret::Secret};
+
+use super::*;
+use crate::testing::spec;
+
+#[test]
+fn names_are_unique_per_start_and_fit_the_engine() {
+    let mut pod = spec(0x0199_0000_0000_7000_8000_abcd_ef01_2345);
+    assert_eq!(name("a1", &pod, 1), "fairway-a1-shop-web.1-abcdef012345");
+    assert_eq!(name("a1", &pod, 3), "fairway-a1-shop-web.1-abcdef012345-3");
+    pod.name = "run.1/../x y".into();
+    assert_eq!(
+        name("a1", &pod, 1),
+        "fairway-a1-shop-run.1-..-x-y-abcdef012345"
+    );
+    assert_eq!(
+        body("a1", &pod, 1).hostname.as_deref(),
+        Some("run-1----x-y")
+    );
+}
+
+#[test]
+fn a_container_is_locked_down_and_limited() {
+    let body = body("a1", &spec(1), 1);
+    let host = body.host_config.unwrap();
+    assert_eq!(host.memory, Some(64 << 20));
+    assert_eq!(host.memory_swap, host.memory, "no swap beyond the limit");
+    assert_eq!(host.nano_cpus, Some(500_000_000));
+    assert_eq!(host.pids_limit, Some(64));
+    assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
+    assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
+    assert_eq!(host.network_mode.as_deref(), Some("fairway-a1"));
+    assert_eq!(host.init, Some(true));
+    assert!(host.port_bindings.is_none() && host.binds.is_none() && host.privileged.is_none());
+    let log = host.log_config.unwrap();
+    assert_eq!(log.typ.as_deref(), Some("json-file"));
+    assert!(log.config.unwrap().contains_key("max-size"));
+}
+
+#[test]
+fn labels_give_the_pod_back_without_its_secrets() {
+    let mut pod = spec(1);
+    pod.env.insert("PASSWORD".into(), Secret::new("hunter2"));
+    let labels = body("a1", &pod, 7).labels.unwrap();
+    assert!(!format!("{labels:?}").contains("hunter2"));
+    let found = stamp("a1", &labels).unwrap();
+    pod.env.clear();
+    assert_eq!(
+        found,
+        Stamp {
+            pod: pod.id,
+            run: 7,
+            spec: Some(Box::new(pod))
+        }
+    );
+    assert_eq!(
+        stamp("a2", &labels),
+        None,
+        "another instance's container is not ours"
+    );
+    assert_eq!(stamp("a1", &HashMap::new()), None);
+}
+
+#[test]
+fn an_attached_pod_has_a_terminal_and_no_log() {
+    let mut pod = spec(1);
+    pod.attach = Some(Attach {
+        id: AttachId::from_u128(1),
+        tty: true,
+    });
+    let body = body("a1", &pod, 1);
+    assert_eq!(
+        (body.tty, body.open_stdin, body.stdin_once),
+        (Some(true), Some(true), Some(true))
+    );
+    assert_eq!(
+        body.host_config.unwrap().log_config.unwrap().typ.as_deref(),
+        Some("none")
+    );
+}
+
+#[test]
+fn an_empty_entrypoint_clears_the_images_own() {
+    let mut pod = spec(1);
+    assert_eq!(body("a1", &pod, 1).entrypoint, None);
+    pod.entrypoint = Some(vec![]);
+    assert_eq!(body("a1", &pod, 1).entrypoint, Some(vec![String::new()]));
+    pod.entrypoint = Some(vec!["/start".into()]);
+    assert_eq!(
+        body("a1", &pod, 1).entrypoint,
+        Some(vec!["/start".to_owned()])
+    );
+}

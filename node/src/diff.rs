@@ -1,0 +1,125 @@
+//! What to do so that the machine matches the plan: pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use fairway_api::{ids::PodId, pods::PodSpec};
+
+use crate::container::Stamp;
+
+/// A container of this instance as the engine lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Observed {
+    pub(crate) id: String,
+    pub(crate) stamp: Stamp,
+    pub(crate) state: State,
+}
+
+/// What the engine says about a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Made but never started: the agent or the engine went away between the two.
+    Created,
+    Running,
+    Dead,
+}
+
+/// A pod that has a task.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Known {
+    /// The container that the task believes is running.
+    pub(crate) running: Option<String>,
+    /// It was told that it is unwanted.
+    pub(crate) retiring: bool,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Begin a pod that has no container.
+    Run(Arc<PodSpec>),
+    /// Take up a pod whose container is there.
+    Adopt(Arc<PodSpec>, Observed),
+    /// Tell a pod that the plan does not name it any more.
+    Retire(PodId),
+    /// A pod's container is not as its task believes: it should look.
+    Look(PodId, String),
+    /// Remove a container that no pod can take up, once its log is delivered.
+    Bury(Observed),
+}
+
+/// Compares. `wanted` is `None` before any plan is known, when nothing may be stopped; `seen` is
+/// `None` when only the plan changed.
+pub(crate) fn diff(
+    wanted: Option<&[Arc<PodSpec>]>,
+    known: &BTreeMap<PodId, Known>,
+    seen: Option<&[Observed]>,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let Some(wanted) = wanted else { return steps };
+    let wanted: BTreeMap<PodId, &Arc<PodSpec>> = wanted.iter().map(|s| (s.id, s)).collect();
+    let latest = latest(seen.unwrap_or_default());
+
+    for (&id, pod) in known {
+        if !wanted.contains_key(&id) && !pod.retiring {
+            steps.push(Step::Retire(id));
+        }
+    }
+    for (&id, &spec) in &wanted {
+        if !known.contains_key(&id) {
+            steps.push(match latest.get(&id) {
+                Some(&container) => Step::Adopt(spec.clone(), container.clone()),
+                None => Step::Run(spec.clone()),
+            });
+        }
+    }
+    let Some(seen) = seen else { return steps };
+    for container in seen.iter().filter(|c| !known.contains_key(&c.stamp.pod)) {
+        let pod = container.stamp.pod;
+        let is_latest = latest
+            .get(&pod)
+            .is_some_and(|latest| latest.id == container.id);
+        match &container.stamp.spec {
+            _ if is_latest && wanted.contains_key(&pod) => {}
+            // It is stopped by its own policy, as a pod that is adopted and at once unwanted.
+            Some(spec) if is_latest => {
+                steps.push(Step::Adopt(Arc::new((**spec).clone()), container.clone()));
+                steps.push(Step::Retire(pod));
+            }
+            _ => steps.push(Step::Bury(container.clone())),
+        }
+    }
+    let running: BTreeSet<&str> = seen
+        .iter()
+        .filter(|c| c.state == State::Running)
+        .map(|c| c.id.as_str())
+        .collect();
+    for (&id, pod) in known {
+        if let Some(container) = pod
+            .running
+            .as_ref()
+            .filter(|c| !running.contains(c.as_str()))
+        {
+            steps.push(Step::Look(id, container.clone()));
+        }
+    }
+    steps
+}
+
+/// The container of each pod's latest start. One that was never started is no pod's.
+fn latest(seen: &[Observed]) -> BTreeMap<PodId, &Observed> {
+    let mut latest: BTreeMap<PodId, &Observed> = BTreeMap::new();
+    for container in seen.iter().filter(|c| c.state != State::Created) {
+        let best = latest.entry(container.stamp.pod).or_insert(container);
+        let rank = |c: &Observed| (c.state == State::Running, c.stamp.run);
+        if rank(container) > rank(best) {
+            *best = container;
+        }
+    }
+    latest
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,615 @@
+//! One pod's life as a pure state machine: what was seen goes in, what to do comes out.
+//!
+//! ```text
+//! Pending -> Starting -> Running -> (ended) -> BackOff -> Pending ...
+//!    |          |           |                     Exited, if it must not be restarted
+//!    v          v           v
+//! Refused   NeverReady   Stopping -> gone, once the plan does not name it any more
+//! ```
+//!
+//! It reads no clock and talks to nobody: [`task`] does what it says.
+
+pub(crate) mod task;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fairway_api::{
+    ids::PodId,
+    pods::{CheckFailure, Exit, PodPhase, PodSpec, PodStatus, RestartPolicy},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::backoff;
+
+/// The longest grace, in seconds, for a pod that never became ready: it served nobody, and a
+/// push waits for the result.
+const NEVER_READY_GRACE_SECS_MAX: u32 = 5;
+/// How long to wait after a SIGKILL before sending it again, in seconds: the engine may have been
+/// away.
+const KILL_AGAIN_SECS: u64 = 10;
+/// What the engine reports for a process that was killed.
+pub(crate) const SIGKILL_CODE: i64 = 128 + 9;
+const MIB: u64 = 1024 * 1024;
+
+/// What is known about a pod and must outlive the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) status: PodStatus,
+    /// The container of the latest start, running or dead.
+    pub(crate) container: Option<String>,
+    /// How many times a container of it ran.
+    pub(crate) starts: u32,
+    /// Crashes in a row.
+    pub(crate) crashes: u32,
+    /// Its startup check has passed at some time.
+    pub(crate) was_up: bool,
+}
+
+impl Record {
+    pub(crate) fn new(id: PodId) -> Self {
+        let status = PodStatus {
+            id,
+            phase: PodPhase::Pending,
+            address: None,
+            restarts: 0,
+            started_at: None,
+            last_exit: None,
+            check_failure: None,
+        };
+        Self {
+            status,
+            container: None,
+            starts: 0,
+            crashes: 0,
+            was_up: false,
+        }
+    }
+}
+
+/// A container that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Running {
+    pub(crate) container: String,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) started_at: DateTime<Utc>,
+}
+
+/// What happened to a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// The first thing for a pod that has no container.
+    Wanted,
+    /// The first thing for a pod whose container ran on while the agent was away.
+    Adopted(Running),
+    /// The first thing for a pod whose container is dead, with the exit if it is a new one.
+    AdoptedDead {
+        container: String,
+        exit: Option<Exit>,
+    },
+    Started(Running),
+    StartFailed {
+        reason: String,
+    },
+    StartupPassed,
+    /// It failed so far; more tries follow.
+    StartupFailing(CheckFailure),
+    /// The deadline is over.
+    StartupMissed(CheckFailure),
+    ReadinessPassed,
+    ReadinessFailed(CheckFailure),
+    LivenessFailed(CheckFailure),
+    /// The kernel killed a process of the container; the main one may live on.
+    OutOfMemory,
+    Ended(Exit),
+    /// The user at the attached terminal has gone.
+    TerminalGone,
+    /// The engine answers again.
+    EngineBack,
+    Woke(Timer),
+    /// The plan does not name it any more.
+    Unwanted,
+}
+
+/// What a pod waits for. One of each kind at a time; a new one replaces the old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    Retry,
+    Kill,
+    TimeToLive,
+}
+
+/// What is to be done for a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Do {
+    /// Make and start the container of this run.
+    Start {
+        run: u32,
+    },
+    CancelStart,
+    Signal(String),
+    CheckStartup,
+    CheckPeriodically,
+    NoChecks,
+    /// Read the container's output from where it was left.
+    Follow {
+        container: String,
+    },
+    /// Deliver what is left of the container's log, then remove it.
+    Bury {
+        container: String,
+    },
+    Wake {
+        after: Duration,
+        timer: Timer,
+    },
+    /// A line for the app's log.
+    Say(String),
+    /// Nothing is left to do: the last thing for every pod.
+    Gone,
+}
+
+/// Why the agent is ending a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Unwanted,
+    NeverReady,
+    Unhealthy,
+    TimeToLive,
+    TerminalGone,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    spec: Arc<PodSpec>,
+    record: Record,
+    ending: Option<Ending>,
+    /// A start is under way; nothing is known about its container yet.
+    starting: bool,
+    /// Failed starts in a row.
+    refusals: u32,
+    /// Why the latest start failed, so that the same reason is logged once.
+    refusal: Option<String>,
+    /// A process of the present container was killed for memory.
+    out_of_memory: bool,
+}
+
+impl Pod {
+    pub(crate) fn new(spec: Arc<PodSpec>, record: Record) -> Self {
+        let (ending, starting, refusals, refusal) = (None, false, 0, None);
+        Self {
+            spec,
+            record,
+            ending,
+            starting,
+            refusals,
+            refusal,
+            out_of_memory: false,
+        }
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// A container says which start of the pod it is, also if the ledger was lost.
+    pub(crate) fn found(&mut self, run: u32) {
+        self.record.starts = self.record.starts.max(run);
+    }
+
+    pub(crate) fn spec(&self) -> &Arc<PodSpec> {
+        &self.spec
+    }
+
+    /// One step.
+    pub(crate) fn on(&mut self, seen: Seen, now: DateTime<Utc>) -> Vec<Do> {
+        let runs = self.runs();
+        match (seen, &self.record.status.phase) {
+            (Seen::Wanted, _) => self.wanted(now),
+            (Seen::Adopted(running), _) => self.adopted(running, now),
+            (Seen::AdoptedDead { container, exit }, _) => self.adopted_dead(container, exit, now),
+            (Seen::Started(running), _) => self.started(running, now),
+            (Seen::StartFailed { reason }, _) => self.start_failed(reason),
+            (Seen::StartupPassed, PodPhase::Starting) => self.up(),
+            (Seen::StartupFailing(failure), PodPhase::Starting) => {
+                self.record.status.check_failure = Some(failure);
+                vec![]
+            }
+            (Seen::StartupMissed(failure), PodPhase::Starting) => self.never_ready(failure),
+            (Seen::ReadinessPassed, PodPhase::Running { ready: false }) => {
+                self.record.status.phase = PodPhase::Running { ready: true };
+                self.record.status.check_failure = None;
+                vec![Do::Say(
+                    "Check passes again: this process gets requests".into(),
+                )]
+            }
+            (Seen::ReadinessFailed(failure), PodPhase::Running { ready }) => {
+                let news = *ready;
+                self.not_ready(failure, news)
+            }
+            (Seen::LivenessFailed(failure), PodPhase::Running { .. }) => {
+                let line = format!("Error: check failed, restarting: {failure}");
+                self.record.status.check_failure = Some(failure);
+                prepend(line, self.stop(Ending::Unhealthy))
+            }
+            (Seen::OutOfMemory, _) if runs => self.ran_out_of_memory(),
+            (Seen::Ended(exit), _) if runs => self.ended(exit, now),
+            (Seen::TerminalGone, PodPhase::Starting | PodPhase::Running { .. }) => {
+                self.stop(Ending::TerminalGone)
+            }
+            (Seen::EngineBack | Seen::Woke(Timer::Retry), PodPhase::Refused { .. })
+            | (Seen::Woke(Timer::Retry), PodPhase::BackOff { .. }) => self.start(),
+            (Seen::Woke(Timer::Kill), PodPhase::Stopping) if runs => self.kill(),
+            (Seen::Woke(Timer::TimeToLive), PodPhase::Starting | PodPhase::Running { .. }) => {
+                self.stop(Ending::TimeToLive)
+            }
+            (Seen::Unwanted, _) => self.unwanted(),
+            // Late news about a state that has passed.
+            _ => vec![],
+        }
+    }
+
+    /// Whether a container of it is running as far as is known.
+    fn runs(&self) -> bool {
+        use PodPhase::{Running, Starting, Stopping};
+        self.record.container.is_some()
+            && !self.starting
+            && matches!(
+                self.record.status.phase,
+                Starting | Running { .. } | Stopping
+            )
+    }
+
+    /// Begins a pod without a container. What is known from before the agent was restarted still
+    /// counts: a one-off pod runs once.
+    fn wanted(&mut self, now: DateTime<Utc>) -> Vec<Do> {
+        let status = &mut self.record.status;
+        if matches!(status.phase, PodPhase::Exited | PodPhase::NeverReady) {
+            return vec![];
+        }
+        if self.spec.restart == RestartPolicy::Never && self.record.starts > 0 {
+            status.last_exit = Some(Exit {
+                code: SIGKILL_CODE,
+                out_of_memory: false,
+                stopped_because: Some("its container was removed by somebody else".into()),
+                at: now,
+                last_lines: vec![],
+            });
+            return self.rest(PodPhase::Exited);
+        }
+        self.record.container = None;
+        self.start()
+    }
+
+    fn start(&mut self) -> Vec<Do> {
+        // An attached terminal is told of the failure and has gone; nobody waits for a second try.
+        if self.starting || (self.spec.attach.is_some() && self.refusals > 0) {
+            return vec![];
+        }
+        self.starting = true;
+        // A reason that nobody could read because each retry hides it would be no reason.
+        if self.refusals == 0 {
+            self.record.status.phase = PodPhase::Pending;
+        }
+        let old = self
+            .record
+            .container
+            .take()
+            .map(|container| Do::Bury { container });
+        old.into_iter()
+            .chain([Do::Start {
+                run: self.record.starts + 1,
+            }])
+            .collect()
+    }
+
+    fn started(&mut self, running: Running, now: DateTime<Utc>) -> Vec<Do> {
+        if self.starting {
+            self.record.starts += 1;
+        }
+        self.starting = false;
+        self.refusals = 0;
+        self.refusal = None;
+        self.out_of_memory = false;
+        let mut todo = self.note(running);
+        self.record.status.restarts = self.record.starts.saturating_sub(1);
+        if self.ending == Some(Ending::Unwanted) {
+            todo.extend(self.stop(Ending::Unwanted));
+            return todo;
+        }
+        self.ending = None;
+        todo.extend(self.live_for(now));
+        if self.spec.checks.is_some() {
+            self.record.status.phase = PodPhase::Starting;
+            todo.push(Do::CheckStartup);
+        } else {
+            todo.extend(self.up());
+        }
+        todo
+    }
+
+    /// Takes up a container that ran on. Its startup check is not asked again if it has passed:
+    /// the pod would lose its requests for that time.
+    fn adopted(&mut self, running: Running, now: DateTime<Utc>) -> Vec<Do> {
+        let known = self.record.container.as_ref() == Some(&running.container);
+        self.record.starts = self.record.starts.max(1);
+        if self.spec.attach.is_some() {
+            let mut todo = self.note(running);
+            todo.extend(self.stop(Ending::TerminalGone));
+            return todo;
+        }
+        if !(known && matches!(self.record.status.phase, PodPhase::Running { .. })) {
+            return self.started(running, now);
+        }
+        let mut todo = self.note(running);
+        todo.extend(self.live_for(now));
+        todo.push(Do::CheckPeriodically);
+        todo
+    }
+
+    fn adopted_dead(
+        &mut self,
+        container: String,
+        exit: Option<Exit>,
+        now: DateTime<Utc>,
+    ) -> Vec<Do> {
+        let known = self.record.container.as_ref() == Some(&container);
+        self.record.starts = self.record.starts.max(1);
+        let mut todo = self.follow(container.clone());
+        self.record.container = Some(container);
+        match (&self.record.status.phase, exit) {
+            (PodPhase::Exited | PodPhase::NeverReady, _) if known => {}
+            (PodPhase::BackOff { until }, _) if known => {
+                let after = (*until - now).to_std().unwrap_or_default();
+                todo.push(Do::Wake {
+                    after,
+                    timer: Timer::Retry,
+                });
+            }
+            (_, Some(exit)) => todo.extend(self.ended(exit, now)),
+            (_, None) => todo.extend(self.start()),
+        }
+        todo
+    }
+
+    /// Remembers a running container and listens to it.
+    fn note(&mut self, running: Running) -> Vec<Do> {
+        self.record.container = Some(running.container.clone());
+        self.record.status.address = running.address;
+        self.record.status.started_at = Some(running.started_at);
+        self.follow(running.container)
+    }
+
+    /// Interactive sessions are not logged.
+    fn follow(&self, container: String) -> Vec<Do> {
+        if self.spec.attach.is_none() {
+            vec![Do::Follow { container }]
+        } else {
+            vec![]
+        }
+    }
+
+    fn live_for(&self, now: DateTime<Utc>) -> Option<Do> {
+        let started = self.record.status.started_at?;
+        let end = started + TimeDelta::seconds(self.spec.time_to_live_secs?.into());
+        let after = (end - now).to_std().unwrap_or_default();
+        Some(Do::Wake {
+            after,
+            timer: Timer::TimeToLive,
+        })
+    }
+
+    fn start_failed(&mut self, reason: String) -> Vec<Do> {
+        self.starting = false;
+        if self.ending == Some(Ending::Unwanted) {
+            return self.gone();
+        }
+        self.refusals = self.refusals.saturating_add(1);
+        let mut todo = Vec::new();
+        if self.refusal.as_ref() != Some(&reason) {
+            todo.push(Do::Say(format!("Error: cannot start: {reason}")));
+        }
+        self.refusal = Some(reason.clone());
+        self.record.status.phase = PodPhase::Refused { reason };
+        if self.spec.attach.is_none() {
+            let after = backoff::pause(self.refusals);
+            todo.push(Do::Wake {
+                after,
+                timer: Timer::Retry,
+            });
+        }
+        todo
+    }
+
+    fn up(&mut self) -> Vec<Do> {
+        self.record.was_up = true;
+        self.record.status.phase = PodPhase::Running { ready: true };
+        self.record.status.check_failure = None;
+        vec![
+            Do::CheckPeriodically,
+            Do::Say("State changed from starting to up".into()),
+        ]
+    }
+
+    fn not_ready(&mut self, failure: CheckFailure, news: bool) -> Vec<Do> {
+        self.record.status.phase = PodPhase::Running { ready: false };
+        let line = format!("Error: check failed, this process gets no requests: {failure}");
+        self.record.status.check_failure = Some(failure);
+        if news { vec![Do::Say(line)] } else { vec![] }
+    }
+
+    fn never_ready(&mut self, failure: CheckFailure) -> Vec<Do> {
+        let secs = self
+            .spec
+            .checks
+            .as_ref()
+            .map_or(0, |checks| checks.startup_deadline_secs);
+        let line = format!("Error: not ready within {secs} seconds: {failure}");
+        self.record.status.check_failure = Some(failure);
+        prepend(line, self.stop(Ending::NeverReady))
+    }
+
+    fn ran_out_of_memory(&mut self) -> Vec<Do> {
+        if self.out_of_memory {
+            return vec![];
+        }
+        self.out_of_memory = true;
+        let limit = self.spec.resources.memory_bytes / MIB;
+        vec![Do::Say(format!(
+            "Error: ran out of memory (limit {limit} MB)"
+        ))]
+    }
+
+    fn stop(&mut self, ending: Ending) -> Vec<Do> {
+        self.ending = Some(ending);
+        self.record.status.phase = PodPhase::Stopping;
+        let policy = &self.spec.stop;
+        let (signal, grace_secs) = match ending {
+            Ending::NeverReady => (
+                policy.signal.clone(),
+                policy.grace_secs.min(NEVER_READY_GRACE_SECS_MAX),
+            ),
+            // What a terminal that hangs up sends; an interactive shell ignores SIGTERM.
+            Ending::TerminalGone => ("SIGHUP".to_owned(), policy.grace_secs),
+            _ => (policy.signal.clone(), policy.grace_secs),
+        };
+        vec![
+            Do::NoChecks,
+            Do::Say(format!("Stopping with {signal}: {}", ending.why())),
+            Do::Signal(signal),
+            Do::Wake {
+                after: Duration::from_secs(grace_secs.into()),
+                timer: Timer::Kill,
+            },
+        ]
+    }
+
+    fn kill(&self) -> Vec<Do> {
+        let after = Duration::from_secs(KILL_AGAIN_SECS);
+        vec![
+            Do::Say("Error: did not stop in time: killing with SIGKILL".into()),
+            Do::Signal("SIGKILL".into()),
+            Do::Wake {
+                after,
+                timer: Timer::Kill,
+            },
+        ]
+    }
+
+    fn ended(&mut self, mut exit: Exit, now: DateTime<Utc>) -> Vec<Do> {
+        let ending = self.ending.take();
+        let mut todo = vec![Do::NoChecks];
+        // The kernel's note stays on a container for good; it explains only an end that is bad
+        // and that nobody asked for.
+        exit.out_of_memory =
+            (exit.out_of_memory || self.out_of_memory) && exit.code != 0 && ending.is_none();
+        if exit.out_of_memory {
+            todo.extend(self.ran_out_of_memory());
+        }
+        exit.stopped_because = ending.map(|ending| ending.why().to_owned());
+        todo.push(Do::Say(format!("Process exited with status {}", exit.code)));
+        if ending.is_none() {
+            // It ended by itself: that, and not the check that found nobody home, is the reason.
+            self.record.status.check_failure = None;
+        }
+        let ran = self
+            .record
+            .status
+            .started_at
+            .map(|started| exit.at - started);
+        self.record.status.address = None;
+        self.record.status.started_at = None;
+        self.record.status.last_exit = Some(exit);
+        todo.extend(self.after_end(ending, ran, now));
+        todo
+    }
+
+    fn after_end(
+        &mut self,
+        ending: Option<Ending>,
+        ran: Option<TimeDelta>,
+        now: DateTime<Utc>,
+    ) -> Vec<Do> {
+        match ending {
+            Some(Ending::Unwanted) => self.gone(),
+            Some(Ending::TimeToLive | Ending::TerminalGone) => self.rest(PodPhase::Exited),
+            _ if self.spec.restart == RestartPolicy::Never => self.rest(PodPhase::Exited),
+            // A pod that was up before and now starts badly is tried again, also while the
+            // controller is away; one that never was is the controller's to judge.
+            Some(Ending::NeverReady) if !self.record.was_up => self.rest(PodPhase::NeverReady),
+            _ => {
+                let healthy = ran.is_some_and(|ran| ran.num_seconds() >= backoff::HEALTHY_RUN_SECS);
+                let before = if healthy { 0 } else { self.record.crashes };
+                self.record.crashes = before.saturating_add(1);
+                let after = backoff::pause(self.record.crashes);
+                self.record.status.phase = PodPhase::BackOff { until: now + after };
+                vec![
+                    Do::Say(format!(
+                        "State changed to crashed: next start in {} s",
+                        after.as_secs()
+                    )),
+                    Do::Wake {
+                        after,
+                        timer: Timer::Retry,
+                    },
+                ]
+            }
+        }
+    }
+
+    fn rest(&mut self, phase: PodPhase) -> Vec<Do> {
+        self.record.status.phase = phase;
+        vec![]
+    }
+
+    fn unwanted(&mut self) -> Vec<Do> {
+        if self.ending == Some(Ending::Unwanted) {
+            return vec![];
+        }
+        if self.starting {
+            self.ending = Some(Ending::Unwanted);
+            self.record.status.phase = PodPhase::Stopping;
+            return vec![Do::CancelStart];
+        }
+        match self.record.status.phase {
+            PodPhase::Starting | PodPhase::Running { .. } => self.stop(Ending::Unwanted),
+            // It has its signal and its time already.
+            PodPhase::Stopping if self.runs() => {
+                self.ending = Some(Ending::Unwanted);
+                vec![]
+            }
+            _ => self.gone(),
+        }
+    }
+
+    fn gone(&mut self) -> Vec<Do> {
+        self.ending = Some(Ending::Unwanted);
+        self.record.status.phase = PodPhase::Stopping;
+        let dead = self
+            .record
+            .container
+            .take()
+            .map(|container| Do::Bury { container });
+        dead.into_iter().chain([Do::Gone]).collect()
+    }
+}
+
+impl Ending {
+    fn why(self) -> &'static str {
+        match self {
+            Self::Unwanted => "stopped",
+            Self::NeverReady | Self::Unhealthy => "check failed",
+            Self::TimeToLive => "time to live reached",
+            Self::TerminalGone => "the terminal was closed",
+        }
+    }
+}
+
+fn prepend(line: String, mut todo: Vec<Do>) -> Vec<Do> {
+    todo.insert(0, Do::Say(line));
+    todo
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,510 @@
+//! The task of one pod: tells the state machine what happened and does what it says.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use fairway_api::{
+    ids::PodId,
+    pods::{EXIT_LINES_MAX, Exit, PodSpec},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
+
+use super::{Do, Pod, Record, Running, SIGKILL_CODE, Seen, Timer};
+use crate::{
+    attach::Session,
+    board::BoardWriter,
+    checks::{self, Repeating, Target},
+    diff::{Observed, State},
+    engine::{AGAIN_MILLIS, Engine, Inspected},
+    logs::{self, Follower, LogQueue, Places, Writer},
+    start::{NotStarted, Started, Starter},
+};
+
+/// News that wait for a pod's task; what does not fit is found again by the next look at the
+/// engine.
+const INBOX_MAX: usize = 16;
+/// How long a signal may take to be sent, in seconds; the next timer sends one again.
+const SIGNAL_SECS: u64 = 10;
+/// How long the last lines of a dead container may take to be read, in seconds.
+const LAST_LINES_SECS: u64 = 5;
+
+/// What all pod tasks of a machine use.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) starter: Starter,
+    pub(crate) board: BoardWriter,
+    pub(crate) logs: LogQueue,
+    pub(crate) places: Arc<Places>,
+    pub(crate) burials: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// How a pod begins.
+#[derive(Debug)]
+pub(crate) enum Begin {
+    Wanted,
+    Adopt(Observed),
+}
+
+/// What the engine has to tell a pod.
+#[derive(Debug)]
+pub(crate) enum News {
+    Died { container: String, code: i64 },
+    OutOfMemory { container: String },
+    EngineBack,
+}
+
+/// The way to a pod's task.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    inbox: mpsc::Sender<News>,
+    unwanted: CancellationToken,
+}
+
+impl Handle {
+    /// Passes news on, unless the task is too busy: then it will be told again.
+    pub(crate) fn tell(&self, news: News) {
+        drop(self.inbox.try_send(news));
+    }
+
+    pub(crate) fn retire(&self) {
+        self.unwanted.cancel();
+    }
+
+    pub(crate) fn is_retiring(&self) -> bool {
+        self.unwanted.is_cancelled()
+    }
+}
+
+/// Begins a pod's task; it ends with the pod or with the agent.
+pub(crate) fn spawn(
+    tasks: &mut JoinSet<PodId>,
+    host: Arc<Host>,
+    spec: Arc<PodSpec>,
+    record: Record,
+    begin: Begin,
+) -> Handle {
+    let (inbox, news) = mpsc::channel(INBOX_MAX);
+    let unwanted = CancellationToken::new();
+    let (id, shutdown) = (spec.id, host.shutdown.clone());
+    let task = Task {
+        host,
+        writer: Writer::of(&spec),
+        pod: Pod::new(spec, record),
+        news,
+        unwanted: unwanted.clone(),
+        told_unwanted: false,
+        cancel_start: CancellationToken::new(),
+        starting: None,
+        missed_death: None,
+        looking: None,
+        target: None,
+        checking: None,
+        timers: BTreeMap::new(),
+        follower: None,
+        session: None,
+        terminal_gone: None,
+        burying: Vec::new(),
+    };
+    tasks.spawn(async move {
+        shutdown.run_until_cancelled(task.run(begin)).await;
+        id
+    });
+    Handle { inbox, unwanted }
+}
+
+type Background<T> = AbortOnDropHandle<T>;
+
+struct Task {
+    host: Arc<Host>,
+    writer: Writer,
+    pod: Pod,
+    news: mpsc::Receiver<News>,
+    unwanted: CancellationToken,
+    told_unwanted: bool,
+    cancel_start: CancellationToken,
+    starting: Option<Background<Result<Started, NotStarted>>>,
+    /// A death that was told while a start was under way: perhaps that of the container that is
+    /// being started.
+    missed_death: Option<(String, i64)>,
+    looking: Option<Background<Looked>>,
+    target: Option<Target>,
+    checking: Option<(mpsc::Receiver<Seen>, JoinSet<()>)>,
+    timers: BTreeMap<Timer, Instant>,
+    follower: Option<Follower>,
+    session: Option<oneshot::Sender<i64>>,
+    terminal_gone: Option<oneshot::Receiver<()>>,
+    burying: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// What a second look at a container found.
+enum Looked {
+    Running(Running, Option<i64>),
+    Ended(Exit),
+}
+
+impl Task {
+    async fn run(mut self, begin: Begin) {
+        let mut next = self.begin(begin).await;
+        loop {
+            if let Some(seen) = next.take() {
+                let todo = self.pod.on(seen, Utc::now());
+                let mut gone = false;
+                for thing in todo {
+                    gone |= thing == Do::Gone;
+                    self.act(thing).await;
+                }
+                if gone {
+                    return self.leave().await;
+                }
+                self.host.board.put(self.pod.record());
+            }
+            next = self.wait().await;
+        }
+    }
+
+    async fn begin(&mut self, begin: Begin) -> Option<Seen> {
+        let observed = match begin {
+            Begin::Wanted => return Some(Seen::Wanted),
+            Begin::Adopt(observed) => observed,
+        };
+        self.pod.found(observed.stamp.run);
+        let container = observed.id;
+        // A dead container that is known has told its end already.
+        let told = observed.state == State::Dead
+            && self.pod.record().container.as_ref() == Some(&container)
+            && self.pod.record().status.started_at.is_none();
+        if told {
+            return Some(Seen::AdoptedDead {
+                container,
+                exit: None,
+            });
+        }
+        Some(
+            match look(self.host.engine.clone(), container.clone(), SIGKILL_CODE).await {
+                Looked::Running(running, pid) => {
+                    self.aim(&running, pid);
+                    Seen::Adopted(running)
+                }
+                Looked::Ended(exit) => Seen::AdoptedDead {
+                    container,
+                    exit: Some(exit),
+                },
+            },
+        )
+    }
+
+    /// Waits for the next thing that happens; `None` for what needs no step of the machine.
+    async fn wait(&mut self) -> Option<Seen> {
+        let timer = self.timers.iter().map(|(&timer, &at)| (at, timer)).min();
+        tokio::select! {
+            () = self.unwanted.cancelled(), if !self.told_unwanted => {
+                self.told_unwanted = true;
+                Some(Seen::Unwanted)
+            }
+            Some(news) = self.news.recv() => self.hear(news),
+            started = optional(&mut self.starting) => {
+                self.starting = None;
+                self.started(started)
+            }
+            looked = optional(&mut self.looking) => {
+                self.looking = None;
+                self.looked(looked)
+            }
+            Some(seen) = next_result(&mut self.checking) => Some(seen),
+            Ok(()) = optional(&mut self.terminal_gone) => {
+                self.terminal_gone = None;
+                Some(Seen::TerminalGone)
+            }
+            Some(timer) = at(timer) => {
+                self.timers.remove(&timer);
+                Some(Seen::Woke(timer))
+            }
+        }
+    }
+
+    fn hear(&mut self, news: News) -> Option<Seen> {
+        let ours = |container: &str| self.pod.record().container.as_deref() == Some(container);
+        match news {
+            News::EngineBack => Some(Seen::EngineBack),
+            News::OutOfMemory { container } => ours(&container).then_some(Seen::OutOfMemory),
+            News::Died { container, code } => {
+                if self.starting.is_some() {
+                    self.missed_death = Some((container, code));
+                } else if ours(&container) {
+                    self.look(container, code);
+                }
+                None
+            }
+        }
+    }
+
+    fn look(&mut self, container: String, code: i64) {
+        if self.looking.is_none() {
+            let look = look(self.host.engine.clone(), container, code);
+            self.looking = Some(AbortOnDropHandle::new(tokio::spawn(look)));
+        }
+    }
+
+    fn looked(&mut self, looked: Result<Looked, tokio::task::JoinError>) -> Option<Seen> {
+        match looked.ok()? {
+            Looked::Ended(exit) => {
+                if let Some(session) = self.session.take() {
+                    let _ = session.send(exit.code);
+                }
+                Some(Seen::Ended(exit))
+            }
+            // Somebody restarted the container behind our back.
+            Looked::Running(running, pid) => {
+                let since = self.pod.record().status.started_at;
+                (since != Some(running.started_at)).then(|| {
+                    self.aim(&running, pid);
+                    Seen::Started(running)
+                })
+            }
+        }
+    }
+
+    fn started(
+        &mut self,
+        started: Result<Result<Started, NotStarted>, tokio::task::JoinError>,
+    ) -> Option<Seen> {
+        let started = match started.ok()? {
+            Ok(started) => started,
+            Err(error) => {
+                return Some(Seen::StartFailed {
+                    reason: error.to_string(),
+                });
+            }
+        };
+        let container = started.container;
+        if let Some(Session { exit, gone }) = started.session {
+            self.session = Some(exit);
+            self.terminal_gone = Some(gone);
+        }
+        let died = self
+            .missed_death
+            .take()
+            .filter(|(died, _)| *died == container);
+        let running = match started.inspected {
+            Inspected::Running { running, pid } => {
+                self.aim(&running, pid);
+                if let Some((container, code)) = died {
+                    self.look(container, code);
+                }
+                running
+            }
+            Inspected::Dead { .. } | Inspected::Missing => {
+                let code = died.map_or(SIGKILL_CODE, |(_, code)| code);
+                self.look(container.clone(), code);
+                Running {
+                    container,
+                    address: None,
+                    started_at: Utc::now(),
+                }
+            }
+        };
+        Some(Seen::Started(running))
+    }
+
+    fn aim(&mut self, running: &Running, pid: Option<i64>) {
+        self.target = Some(Target {
+            address: running.address,
+            port: self.pod.spec().port,
+            pid,
+            started_at: running.started_at,
+        });
+    }
+
+    async fn act(&mut self, thing: Do) {
+        match thing {
+            Do::Start { run } => {
+                let (host, spec) = (self.host.clone(), self.pod.spec().clone());
+                self.cancel_start = CancellationToken::new();
+                let cancel = self.cancel_start.clone();
+                let start = async move { host.starter.start(&spec, run, &cancel).await };
+                self.starting = Some(AbortOnDropHandle::new(tokio::spawn(start)));
+            }
+            Do::CancelStart => self.cancel_start.cancel(),
+            Do::Signal(signal) => self.signal(&signal).await,
+            Do::CheckStartup => self.check_startup(),
+            Do::CheckPeriodically => self.check_periodically(),
+            Do::NoChecks => self.checking = None,
+            Do::Follow { container } => self.follow(&container),
+            Do::Bury { container } => self.bury(container),
+            Do::Wake { after, timer } => {
+                self.timers.insert(timer, Instant::now() + after);
+            }
+            Do::Say(text) => self.host.logs.say(&self.writer, text),
+            Do::Gone => {}
+        }
+    }
+
+    async fn signal(&mut self, signal: &str) {
+        let Some(container) = self.pod.record().container.clone() else {
+            return;
+        };
+        let sending = self.host.engine.signal(&container, signal);
+        match timeout(Duration::from_secs(SIGNAL_SECS), sending).await {
+            Ok(Ok(())) => {}
+            // It has ended by itself, or somebody removed it.
+            Ok(Err(error)) if matches!(error.status(), Some(404 | 409)) => {
+                self.look(container, SIGKILL_CODE);
+            }
+            Ok(Err(error)) => tracing::warn!(container, "cannot send {signal}: {error}"),
+            Err(_) => tracing::warn!(container, "sending {signal} takes too long"),
+        }
+    }
+
+    fn check_startup(&mut self) {
+        let Some((checks, target)) = self.pod.spec().checks.clone().zip(self.target.clone()) else {
+            return;
+        };
+        let (results, received) = mpsc::channel(checks::RESULTS_MAX);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(checks::startup(checks, target, results));
+        self.checking = Some((received, tasks));
+    }
+
+    fn check_periodically(&mut self) {
+        self.checking = None;
+        let Some((checks, target)) = self.pod.spec().checks.clone().zip(self.target.clone()) else {
+            return;
+        };
+        let (results, received) = mpsc::channel(checks::RESULTS_MAX);
+        let mut tasks = JoinSet::new();
+        let kinds = [
+            (Repeating::Readiness, checks.readiness),
+            (Repeating::Liveness, checks.liveness),
+        ];
+        for (kind, periodic) in kinds {
+            if let Some(periodic) = periodic {
+                tasks.spawn(checks::repeat(
+                    kind,
+                    periodic,
+                    target.clone(),
+                    results.clone(),
+                ));
+            }
+        }
+        if !tasks.is_empty() {
+            self.checking = Some((received, tasks));
+        }
+    }
+
+    fn follow(&mut self, container: &str) {
+        if self
+            .follower
+            .as_ref()
+            .is_some_and(|follower| follower.reads(container))
+        {
+            return;
+        }
+        self.follower = Some(logs::follow(
+            self.host.engine.clone(),
+            container,
+            self.writer.clone(),
+            self.host.logs.clone(),
+            &self.host.places,
+            self.host.shutdown.clone(),
+        ));
+    }
+
+    fn bury(&mut self, container: String) {
+        let burial = bury(self.host.clone(), container, self.follower.take());
+        self.burying.retain(|burial| !burial.is_finished());
+        self.burying.push(self.host.burials.spawn(burial));
+    }
+
+    /// Waits until nothing of the pod is left, then takes it off the board.
+    async fn leave(mut self) {
+        self.host.board.put(self.pod.record());
+        for burial in self.burying.drain(..) {
+            drop(burial.await);
+        }
+        self.host.board.remove(self.pod.spec().id);
+    }
+}
+
+/// Delivers what is left of a dead container's log and removes it, as often as it takes.
+pub(crate) async fn bury(host: Arc<Host>, container: String, follower: Option<Follower>) {
+    let work = async {
+        if let Some(follower) = follower {
+            follower.drain().await;
+        }
+        while let Err(error) = host.engine.remove(&container).await {
+            tracing::warn!(container, "cannot remove a dead container yet: {error}");
+            sleep(Duration::from_millis(AGAIN_MILLIS)).await;
+        }
+        host.places.forget(&container);
+    };
+    host.shutdown.run_until_cancelled(work).await;
+}
+
+/// Finds out how a container is, and if it has ended, how. `code` is what is known in case it was
+/// removed.
+async fn look(engine: Arc<Engine>, container: String, code: i64) -> Looked {
+    match engine.inspect_patiently(&container).await {
+        Inspected::Running { running, pid } => Looked::Running(running, pid),
+        Inspected::Missing => Looked::Ended(exit(code, false, None, vec![])),
+        Inspected::Dead {
+            code,
+            out_of_memory,
+            at,
+        } => {
+            let lines = engine.last_lines(&container, EXIT_LINES_MAX);
+            let lines = timeout(Duration::from_secs(LAST_LINES_SECS), lines).await;
+            let lines = lines.ok().and_then(Result::ok).unwrap_or_default();
+            Looked::Ended(exit(code, out_of_memory, at, lines))
+        }
+    }
+}
+
+fn exit(
+    code: i64,
+    out_of_memory: bool,
+    at: Option<DateTime<Utc>>,
+    last_lines: Vec<String>,
+) -> Exit {
+    Exit {
+        code,
+        out_of_memory,
+        stopped_because: None,
+        at: at.unwrap_or_else(Utc::now),
+        last_lines,
+    }
+}
+
+/// Waits for a future that may not be there; for ever if it is not.
+async fn optional<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_result(checking: &mut Option<(mpsc::Receiver<Seen>, JoinSet<()>)>) -> Option<Seen> {
+    match checking {
+        Some((results, _)) => match results.recv().await {
+            Some(seen) => Some(seen),
+            // The startup check has said its last; nothing more comes.
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(timer: Option<(Instant, Timer)>) -> Option<Timer> {
+    let (at, timer) = timer?;
+    sleep_until(at).await;
+    Some(timer)
+}

@@ -1,0 +1,298 @@
+//! Owns the pods' tasks: compares plan and engine, does the steps, passes the engine's events on.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{TimeDelta, Utc};
+use fairway_api::{ids::PodId, pods::PodPhase};
+use futures_util::StreamExt as _;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    container::Stamp,
+    diff::{Known, Observed, State, Step, diff},
+    engine::{AGAIN_MILLIS, Engine, EngineError, Event, EventKind},
+    logs::{self, Writer},
+    plans::Orders,
+    pod::{
+        Record, SIGKILL_CODE,
+        task::{self, Begin, Handle, Host, News},
+    },
+};
+
+/// How often the engine is compared with what the tasks believe, in seconds: a second net below
+/// its events.
+const RESYNC_SECS: u64 = 60;
+/// Events that wait to be passed on.
+const EVENTS_MAX: usize = 256;
+/// How far back events are asked for, in seconds: what happened while the stream was being set up
+/// or was broken.
+const EVENTS_BACK_SECS: i64 = 10;
+
+/// What the engine tells.
+enum Told {
+    /// It answers (again): anything may have happened before.
+    Connected,
+    Event(Event),
+}
+
+/// Runs pods until `host.shutdown`.
+pub(crate) async fn supervise(host: Arc<Host>, mut orders: watch::Receiver<Option<Arc<Orders>>>) {
+    let (tell, mut told) = mpsc::channel(EVENTS_MAX);
+    let listening = listen(host.engine.clone(), tell);
+    let mut supervisor = Supervisor {
+        host: host.clone(),
+        pods: HashMap::new(),
+        tasks: JoinSet::new(),
+        looked: false,
+    };
+    let supervising = async {
+        let mut resync = interval(Duration::from_secs(RESYNC_SECS));
+        resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                changed = orders.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                Some(told) = told.recv() => match told {
+                    Told::Connected => supervisor.engine_back(),
+                    Told::Event(event) => {
+                        supervisor.pass_on(event);
+                        continue;
+                    }
+                },
+                _ = resync.tick() => supervisor.looked = false,
+                Some(ended) = supervisor.tasks.join_next() => supervisor.forget(ended.ok()),
+            }
+            let now = orders.borrow_and_update().clone();
+            if let Some(orders) = now {
+                supervisor.pass(&orders).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = host.shutdown.cancelled() => {}
+        () = listening => {}
+        () = supervising => {}
+    }
+}
+
+/// Passes the engine's events on, connecting again for ever.
+async fn listen(engine: Arc<Engine>, tell: mpsc::Sender<Told>) {
+    let mut quiet = false;
+    loop {
+        let since = Utc::now() - TimeDelta::seconds(EVENTS_BACK_SECS);
+        if let Err(error) = engine.ping().await {
+            if !quiet {
+                tracing::error!("{:#}", anyhow::Error::from(error));
+            }
+            quiet = true;
+        } else {
+            quiet = false;
+            // The events are asked for from before this moment on, so none falls between.
+            if tell.send(Told::Connected).await.is_err() {
+                return;
+            }
+            match pass_events(&engine, since, &tell).await {
+                Ok(()) => tracing::warn!("the container engine ended its events"),
+                Err(error) => {
+                    tracing::warn!("lost the engine's events: {:#}", anyhow::Error::from(error))
+                }
+            }
+        }
+        sleep(Duration::from_millis(AGAIN_MILLIS)).await;
+    }
+}
+
+async fn pass_events(
+    engine: &Engine,
+    since: chrono::DateTime<Utc>,
+    tell: &mpsc::Sender<Told>,
+) -> Result<(), EngineError> {
+    let events = engine.events(since).await?;
+    tokio::pin!(events);
+    while let Some(event) = events.next().await {
+        if tell.send(Told::Event(event?)).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+struct Supervisor {
+    host: Arc<Host>,
+    pods: HashMap<PodId, Handle>,
+    tasks: JoinSet<PodId>,
+    /// The engine was compared since it was last connected.
+    looked: bool,
+}
+
+impl Supervisor {
+    fn engine_back(&mut self) {
+        self.looked = false;
+        for pod in self.pods.values() {
+            pod.tell(News::EngineBack);
+        }
+    }
+
+    fn pass_on(&self, event: Event) {
+        let Some(pod) = self.pods.get(&event.pod) else {
+            return;
+        };
+        let container = event.container;
+        pod.tell(match event.kind {
+            EventKind::Died { code } => News::Died { container, code },
+            EventKind::OutOfMemory => News::OutOfMemory { container },
+        });
+    }
+
+    fn forget(&mut self, ended: Option<PodId>) {
+        match ended {
+            Some(pod) => drop(self.pods.remove(&pod)),
+            None => tracing::error!("a pod's task failed; please report this"),
+        }
+    }
+
+    /// One pass: read everything, decide, act.
+    async fn pass(&mut self, orders: &Orders) {
+        let seen = if self.looked {
+            None
+        } else {
+            match self.host.engine.list().await {
+                Ok(seen) => Some(seen),
+                Err(error) => return self.without_engine(orders, &error),
+            }
+        };
+        let known = self.known();
+        let steps = diff(Some(&orders.pods), &known, seen.as_deref());
+        self.announce(orders, &steps);
+        for step in steps {
+            self.act(step);
+        }
+        self.looked = true;
+    }
+
+    fn known(&self) -> BTreeMap<PodId, Known> {
+        use PodPhase::{Running, Starting, Stopping};
+        let board = self.host.board.read();
+        let known = |(&id, handle): (&PodId, &Handle)| {
+            let record = board.pods.get(&id);
+            let running = record
+                .filter(|r| matches!(r.status.phase, Starting | Running { .. } | Stopping))
+                .and_then(|record| record.container.clone());
+            (
+                id,
+                Known {
+                    running,
+                    retiring: handle.is_retiring(),
+                },
+            )
+        };
+        self.pods.iter().map(known).collect()
+    }
+
+    /// Puts new pods and the generation on the board as one change, and takes off what is left of
+    /// pods that no longer exist.
+    fn announce(&self, orders: &Orders, steps: &[Step]) {
+        let coming: Vec<PodId> = steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Run(spec) | Step::Adopt(spec, _) => Some(spec.id),
+                Step::Retire(_) | Step::Look(..) | Step::Bury(_) => None,
+            })
+            .collect();
+        self.host.board.update(|board| {
+            board.generation = orders.generation;
+            board.looked = true;
+            board
+                .pods
+                .retain(|id, _| self.pods.contains_key(id) || coming.contains(id));
+            for id in coming {
+                board.pods.entry(id).or_insert_with(|| Record::new(id));
+            }
+        });
+    }
+
+    fn act(&mut self, step: Step) {
+        match step {
+            Step::Run(spec) => self.begin(spec, Begin::Wanted),
+            Step::Adopt(spec, observed) => self.begin(spec, Begin::Adopt(observed)),
+            Step::Retire(pod) => {
+                if let Some(pod) = self.pods.get(&pod) {
+                    pod.retire();
+                }
+            }
+            Step::Look(pod, container) => {
+                if let Some(pod) = self.pods.get(&pod) {
+                    pod.tell(News::Died {
+                        container,
+                        code: SIGKILL_CODE,
+                    });
+                }
+            }
+            Step::Bury(observed) => self.bury(observed),
+        }
+    }
+
+    fn begin(&mut self, spec: Arc<fairway_api::pods::PodSpec>, begin: Begin) {
+        let id = spec.id;
+        let record = self
+            .host
+            .board
+            .read()
+            .pods
+            .remove(&id)
+            .unwrap_or_else(|| Record::new(id));
+        let handle = task::spawn(&mut self.tasks, self.host.clone(), spec, record, begin);
+        self.pods.insert(id, handle);
+    }
+
+    fn bury(&self, observed: Observed) {
+        let Observed {
+            id,
+            stamp: Stamp { spec, .. },
+            state,
+        } = observed;
+        let follower = spec
+            .filter(|spec| state == State::Dead && spec.attach.is_none())
+            .map(|spec| {
+                logs::follow(
+                    self.host.engine.clone(),
+                    &id,
+                    Writer::of(&spec),
+                    self.host.logs.clone(),
+                    &self.host.places,
+                    self.host.shutdown.clone(),
+                )
+            });
+        self.host
+            .burials
+            .spawn(task::bury(self.host.clone(), id, follower));
+    }
+
+    /// The engine is away: what is known stays as it is, what is new is refused for now.
+    fn without_engine(&self, orders: &Orders, error: &EngineError) {
+        self.host.board.update(|board| {
+            board.generation = orders.generation;
+            board.looked = true;
+            for spec in &orders.pods {
+                board.pods.entry(spec.id).or_insert_with(|| {
+                    let mut record = Record::new(spec.id);
+                    record.status.phase = PodPhase::Refused {
+                        reason: error.to_string(),
+                    };
+                    record
+                });
+            }
+        });
+    }
+}

@@ -1,0 +1,63 @@
+//! Tells the controller what was seen: at once after a change, else as a heartbeat. One report at
+//! a time; what changes meanwhile goes into the next.
+
+use std::{sync::Arc, time::Duration};
+
+use fairway_api::{
+    client::Client,
+    names::NodeName,
+    nodes::{HEARTBEAT_SECS, NodeStatus},
+};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use crate::{board::Board, facts::Facts};
+
+/// Pause between two tries when the controller is away, in milliseconds, at first and at most.
+const AGAIN_MILLIS: (u64, u64) = (100, 2_000);
+
+/// Reports until the board closes, from the first look at the engine on.
+pub(crate) async fn report(
+    client: Client,
+    node: NodeName,
+    facts: Arc<Facts>,
+    mut board: watch::Receiver<Board>,
+) {
+    if board.wait_for(|board| board.looked).await.is_err() {
+        return;
+    }
+    let mut failures = 0_u32;
+    loop {
+        let now = board.borrow_and_update().clone();
+        let status = NodeStatus {
+            node: node.clone(),
+            generation: now.generation,
+            capacity: facts.capacity().await,
+            pods: now.statuses(),
+        };
+        if let Err(error) = client.report_node(&status).await {
+            if failures == 0 {
+                tracing::warn!(
+                    "cannot report to the controller: {:#}",
+                    anyhow::Error::from(error)
+                );
+            }
+            let pause = AGAIN_MILLIS
+                .0
+                .saturating_mul(1 << failures.min(u64::BITS - 1));
+            failures = failures.saturating_add(1);
+            sleep(Duration::from_millis(pause.min(AGAIN_MILLIS.1))).await;
+            continue;
+        }
+        if failures > 0 {
+            tracing::info!("reports reach the controller again");
+            failures = 0;
+        }
+        let news = timeout(Duration::from_secs(HEARTBEAT_SECS), board.changed()).await;
+        if matches!(news, Ok(Err(_closed))) {
+            return;
+        }
+    }
+}
