@@ -1,20 +1,56 @@
 //! From a source tree to a pushed image.
+//!
+//! ```text
+//! source -> strategy -> dockerfile (the engine builds and pushes)   -> BuiltImage
+//!                    -> lifecycle  (buildpacks; we pack and push)
+//! ```
+//!
+//! What both ways share is here: reading the files that say what the app is, and the processes of
+//! the result. It must not know where the source came from, or what becomes of the image.
 
-use std::path::PathBuf;
+mod failure;
+mod processes;
+mod settings;
 
-use fairway_api::build_orders::{BuildOrder, BuiltImage};
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use fairway_api::{
+    build_orders::{BuildOrder, BuiltImage},
+    images::RegistryAccess,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, output::Output};
+pub(crate) use self::failure::BuildFailure;
+pub use self::settings::BuildSettings;
+pub use crate::containers::sandbox::BuildLimits;
+use crate::{
+    Config,
+    app_json::{self, APP_JSON_BYTES_MAX, AppJson},
+    containers::{Engine, pool::Pool, sandbox::SandboxSpec},
+    dockerfile::DockerfileBuild,
+    lifecycle::confined::Folder,
+    output::Output,
+    procfile::{self, PROCFILE_BYTES_MAX, Procfile},
+    publish::Registry,
+    stack::{self, Stack, toolchain},
+    strategy::{self, Strategy},
+};
 
-/// What builds share: the connection to the engine and the like.
-pub(crate) struct BuildTools {}
+/// What builds share: the connection to the engine, the stack, the containers that wait.
+pub(crate) struct BuildTools {
+    engine: Engine,
+    settings: BuildSettings,
+    pool: Pool,
+    /// The stack and the registry that it was put into; made by the first who needs it.
+    ready: tokio::sync::Mutex<Option<Arc<Ready>>>,
+    data_dir: PathBuf,
+}
 
-impl BuildTools {
-    /// Prepares what every build needs; touches neither network nor engine.
-    pub(crate) fn new(_config: &Config) -> anyhow::Result<Self> {
-        Ok(Self {})
-    }
+/// What the first build finds out, and the others use.
+struct Ready {
+    registry: Arc<Registry>,
+    stack: Stack,
 }
 
 /// One build to do.
@@ -27,18 +63,178 @@ pub(crate) struct BuildContext {
     pub(crate) cancel: CancellationToken,
 }
 
-/// Why a build failed, in words for the user.
-#[derive(Debug, thiserror::Error)]
-#[error("{reason}")]
-pub(crate) struct BuildFailure {
-    pub(crate) reason: String,
+/// What the source tree says about the app, apart from its code.
+struct AppFiles {
+    strategy: Strategy,
+    procfile: Option<Procfile>,
+    app_json: AppJson,
+}
+
+impl BuildTools {
+    /// Prepares what every build needs; touches neither network nor engine.
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let engine = Engine::new(&config.instance)?;
+        Ok(Self {
+            pool: Pool::new(engine.clone(), config.data_dir.join("slots")),
+            engine,
+            settings: config.build.clone(),
+            ready: tokio::sync::Mutex::default(),
+            data_dir: config.data_dir.clone(),
+        })
+    }
+
+    /// Cleans up after an earlier run, then keeps a build container ready until `shutdown`.
+    pub(crate) async fn tend(&self, shutdown: CancellationToken) {
+        if let Err(error) = self.engine.remove_leftovers().await {
+            tracing::warn!("containers of earlier builds stay behind: {error:#}");
+        }
+        self.pool.tend(shutdown).await;
+        if let Err(error) = self.engine.remove_all().await {
+            tracing::warn!("build containers stay behind: {error:#}");
+        }
+    }
+
+    /// Makes sure that the stack is in files, registry and engine. What takes long is told.
+    async fn ready(
+        &self,
+        access: &RegistryAccess,
+        progress: stack::Progress<'_>,
+    ) -> anyhow::Result<Arc<Ready>> {
+        let mut ready = self.ready.lock().await;
+        if let Some(ready) = ready
+            .as_ref()
+            .filter(|ready| ready.registry.access() == access)
+        {
+            return Ok(Arc::clone(ready));
+        }
+        let registry = Arc::new(Registry::new(access));
+        let stack = stack::ensure(&self.settings.stack, &self.engine, &registry, progress).await?;
+        let spec = self.sandbox_spec(&stack).await?;
+        self.pool.use_spec(spec).await;
+        Ok(Arc::clone(
+            ready.insert(Arc::new(Ready { registry, stack })),
+        ))
+    }
+
+    async fn sandbox_spec(&self, stack: &Stack) -> anyhow::Result<SandboxSpec> {
+        let buildpacks = self
+            .settings
+            .buildpacks_dir
+            .canonicalize()
+            .with_context(|| {
+                format!(
+                    "find the buildpacks in {}",
+                    self.settings.buildpacks_dir.display()
+                )
+            })?;
+        let mut binds = vec![format!("{}:/cnb/buildpacks:ro", buildpacks.display())];
+        let certificates = self.data_dir.join("ca-certificates.crt");
+        let trusted = self.settings.toolchain.write_certificates(&certificates);
+        if trusted.context("collect the CA certificates for builds")? {
+            let certificates = certificates.canonicalize()?;
+            binds.push(format!(
+                "{}:{}:ro",
+                certificates.display(),
+                toolchain::CA_PATH
+            ));
+        }
+        let network = match &self.settings.network {
+            Some(network) => network.clone(),
+            None => self.engine.ensure_build_network().await?,
+        };
+        Ok(SandboxSpec {
+            image: stack.build.image_id().to_string(),
+            network,
+            binds,
+            limits: self.settings.limits.clone(),
+        })
+    }
 }
 
 /// Builds.
 pub(crate) async fn build(
-    _tools: &BuildTools,
+    tools: &BuildTools,
     context: BuildContext,
 ) -> Result<BuiltImage, BuildFailure> {
-    context.output.error("building is not there yet");
-    Err(BuildFailure { reason: "building is not there yet".into() })
+    let files = app_files(&context)?;
+    let output = &context.output;
+    let ready = tools
+        .ready(&context.order.registry, &|line| output.detail(line))
+        .await?;
+    let mut built = match files.strategy {
+        Strategy::Dockerfile => by_dockerfile(tools, &ready, &context, &files).await?,
+        Strategy::Buildpacks => return Err(BuildFailure::new("no buildpacks yet")),
+    };
+    for process_type in processes::add_app_json(&mut built.processes, &files.app_json) {
+        output.detail(format!(
+            "app.json speaks of {process_type}, which the app does not have"
+        ));
+    }
+    built.formation = files.app_json.formation;
+    built
+        .formation
+        .retain(|process_type, _| built.processes.contains_key(process_type));
+    Ok(built)
+}
+
+fn app_files(context: &BuildContext) -> Result<AppFiles, BuildFailure> {
+    let folder = Folder::open(&context.source).context("open the source tree")?;
+    let entries = folder.entries().context("read the source tree")?;
+    let names = entries.iter().filter_map(|entry| entry.name.to_str());
+    let refused = |error: &dyn std::error::Error| BuildFailure::new(error.to_string());
+    let strategy = strategy::choose(names).map_err(|error| refused(&error))?;
+    let read = |name: &str, bytes_max| {
+        let unreadable = |error| BuildFailure::new(format!("cannot read {name}: {error}"));
+        folder.read(name, bytes_max).map_err(unreadable)
+    };
+    let procfile = match read("Procfile", PROCFILE_BYTES_MAX)? {
+        Some(bytes) => Some(procfile::parse(&bytes).map_err(|error| refused(&error))?),
+        None => None,
+    };
+    let app_json = match read("app.json", APP_JSON_BYTES_MAX)? {
+        Some(bytes) => app_json::parse(&bytes).map_err(|error| refused(&error))?,
+        None => AppJson::default(),
+    };
+    Ok(AppFiles {
+        strategy,
+        procfile,
+        app_json,
+    })
+}
+
+async fn by_dockerfile(
+    tools: &BuildTools,
+    ready: &Ready,
+    context: &BuildContext,
+    files: &AppFiles,
+) -> Result<BuiltImage, BuildFailure> {
+    let built = DockerfileBuild {
+        engine: &tools.engine,
+        registry: &ready.registry,
+        repository: &context.order.repository,
+        source: &context.source,
+        limits: &tools.settings.limits,
+        toolchain: &tools.settings.toolchain,
+        output: &context.output,
+        cancel: &context.cancel,
+    };
+    let image = built.run().await?;
+    let none = Procfile::new();
+    let procfile = files.procfile.as_ref().unwrap_or(&none);
+    let processes = processes::of_dockerfile(image.command_line, procfile);
+    if processes.is_empty() {
+        return Err(BuildFailure::new(
+            "the image has no command and there is no Procfile, so there is nothing to run; add a \
+             CMD to the Dockerfile, or a Procfile with a line such as \"web: ./server\"",
+        ));
+    }
+    Ok(BuiltImage {
+        image: image.image,
+        size_bytes: image.size_bytes,
+        built_with: "Dockerfile".into(),
+        buildpacks: Vec::new(),
+        processes,
+        exposed_port: image.exposed_port,
+        formation: std::collections::BTreeMap::new(),
+    })
 }

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use fairway_api::{client::Client, names::BuilderName};
 
+use crate::build::BuildSettings;
+
 /// How many builds run at once unless the operator says otherwise. One build already uses several
 /// cores while it compiles, and a second lets a small app past a big one.
 pub const BUILDS_AT_ONCE_DEFAULT: usize = 2;
@@ -30,4 +32,6 @@ pub struct Config {
     pub hook_args: Vec<String>,
     /// The most builds that run at once; the others wait in the queue.
     pub builds_at_once: usize,
+    /// How builds are done.
+    pub build: BuildSettings,
 }

@@ -26,8 +26,20 @@ mod worker;
 mod output;
 
 // The build itself: from a source tree to a pushed image.
+mod app_json;
 mod build;
+mod dockerfile;
+mod lifecycle;
+mod procfile;
+mod publish;
+mod strategy;
 
+// What builds stand on.
+mod containers;
+mod stack;
+
+pub use build::{BuildLimits, BuildSettings};
 pub use builder::Builder;
 pub use config::{BUILDS_AT_ONCE_DEFAULT, Config};
 pub use receive::hook::program::hook_main;
+pub use stack::{StackSettings, toolchain::Toolchain};

@@ -1,0 +1,195 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn checks_of(text: &str, process_type: &str) -> Checks {
+    let app = parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
+    app.checks[process_type].clone()
+}
+
+fn check_refused(text: &str, want: &str) {
+    let error = parse(text.as_bytes()).expect_err(text).to_string();
+    assert!(
+        error.contains(want),
+        "{text}: {error:?} does not say {want:?}"
+    );
+}
+
+fn http(path: &str) -> Check {
+    Check::Http {
+        path: path.into(),
+        port: None,
+        content: None,
+        timeout_secs: 5,
+    }
+}
+
+#[test]
+fn other_platforms_keys_are_ignored() {
+    let text = r#"{"name": "shop", "env": {"A": {"value": "b"}}, "buildpacks": [], "scripts": {}}"#;
+    assert_eq!(parse(text.as_bytes()), Ok(AppJson::default()));
+    assert_eq!(parse(b"{}"), Ok(AppJson::default()));
+    assert_eq!(parse(br#"{"formation": null}"#), Ok(AppJson::default()));
+}
+
+#[test]
+fn checks_in_dokkus_form() {
+    let startup = |check, secs| Checks {
+        startup: check,
+        startup_deadline_secs: secs,
+        readiness: None,
+        liveness: None,
+    };
+    let web = |check: &str| {
+        checks_of(
+            &format!(r#"{{"healthchecks": {{"web": [{check}]}}}}"#),
+            "web",
+        )
+    };
+    assert_eq!(
+        web(r#"{"type": "startup", "name": "x", "path": "/up"}"#),
+        startup(http("/up"), 60)
+    );
+    assert_eq!(
+        web(r#"{"path": "/up", "deadline": 7}"#),
+        startup(http("/up"), 7)
+    );
+    assert_eq!(
+        web(r#"{"path": "/up", "attempts": 4, "wait": 2, "timeout": 5}"#),
+        startup(http("/up"), 28)
+    );
+    assert_eq!(
+        web(r#"{"uptime": 90}"#),
+        startup(Check::Uptime { secs: 90 }, 91)
+    );
+    let tcp = Check::Tcp {
+        port: None,
+        timeout_secs: 5,
+    };
+    assert_eq!(web(r#"{"listening": true}"#), startup(tcp, 60));
+    let ready = web(r#"{"type": "readiness", "path": "/r", "wait": 3, "attempts": 2}"#);
+    assert_eq!(ready.startup, http("/r"));
+    assert_eq!(
+        ready.readiness,
+        Some(Periodic {
+            check: http("/r"),
+            every_secs: 3,
+            failures: 2
+        })
+    );
+    let live = web(r#"{"type": "liveness", "port": 99}"#);
+    assert_eq!(live.startup, Checks::for_port().startup);
+    let check = Check::Tcp {
+        port: Some(99),
+        timeout_secs: 5,
+    };
+    assert_eq!(
+        live.liveness,
+        Some(Periodic {
+            check,
+            every_secs: 5,
+            failures: 3
+        })
+    );
+}
+
+#[test]
+fn formation_and_stop() {
+    let text = r#"{"formation": {"web": {"quantity": 3, "size": "eco"}, "worker": {}},
+                   "stop": {"web": {"signal": "int", "grace": 60}, "worker": {}}}"#;
+    let app = parse(text.as_bytes()).unwrap();
+    assert_eq!(
+        app.formation["web"],
+        InitialFormation {
+            quantity: 3,
+            size: Some("eco".into())
+        }
+    );
+    assert_eq!(
+        app.formation["worker"],
+        InitialFormation {
+            quantity: 1,
+            size: None
+        }
+    );
+    assert_eq!(
+        app.stop["web"],
+        StopPolicy {
+            signal: "SIGINT".into(),
+            grace_secs: 60
+        }
+    );
+    assert_eq!(app.stop["worker"], StopPolicy::default());
+}
+
+#[test]
+fn mistakes_are_named_with_their_place() {
+    check_refused("", "line 1, column 0: EOF");
+    check_refused("{\n  \"formation\": {,}}", "line 2, column 17");
+    check_refused(
+        "{\n\"formation\": {\"web\": {\"quantity\": \"3\"}}}",
+        "line 2, column 37: invalid type: string",
+    );
+    check_refused(
+        r#"{"formation": {"Web!": {}}}"#,
+        "process type \"Web!\" is not valid",
+    );
+    check_refused(
+        r#"{"formation": {"web": {"quantity": 1000}}}"#,
+        "formation.web.quantity: 1000 is out of range",
+    );
+    check_refused(r#"{"formation": {"web": {"quantity": -1}}}"#, "line 1");
+    check_refused(
+        r#"{"stop": {"web": {"signal": "SIGKILL"}}}"#,
+        "stop.web.signal: \"SIGKILL\" cannot stop",
+    );
+    check_refused(
+        r#"{"stop": {"web": {"grace": 99999}}}"#,
+        "stop.web.grace: 99999 is out of range",
+    );
+    let web = |check: &str| format!(r#"{{"healthchecks": {{"web": [{check}]}}}}"#);
+    check_refused(&web("{}"), "healthchecks.web[0]: it checks nothing");
+    check_refused(&web(r#"{"path": "up"}"#), "\"up\" must start with /");
+    check_refused(&web(r#"{"path": "/a b"}"#), "no spaces");
+    check_refused(
+        &web(r#"{"command": ["true"]}"#),
+        "healthchecks.web[0].command: checks by command",
+    );
+    check_refused(&web(r#"{"path": "/a", "uptime": 1}"#), "not both");
+    check_refused(
+        &web(r#"{"path": "/a"}, {"path": "/b"}"#),
+        "healthchecks.web[1]: a process type has at most one",
+    );
+    check_refused(
+        &web(r#"{"type": "liveness", "uptime": 3}"#),
+        "only a startup check",
+    );
+    check_refused(
+        &web(r#"{"path": "/a", "deadline": 0}"#),
+        "deadline: 0 is out of range",
+    );
+    check_refused(
+        &web(r#"{"type": "sometimes", "path": "/a"}"#),
+        "unknown variant `sometimes`",
+    );
+    assert_eq!(
+        parse(&vec![b' '; APP_JSON_BYTES_MAX + 1]),
+        Err(AppJsonError::TooLarge)
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_numbers_are_taken_or_refused(
+        wait in any::<u32>(), attempts in any::<u32>(), delay in any::<u32>(), timeout in any::<u32>()
+    ) {
+        let text = format!(
+            r#"{{"healthchecks": {{"web": [{{"path": "/", "wait": {wait}, "attempts": {attempts},
+            "initialDelay": {delay}, "timeout": {timeout}}}]}}}}"#
+        );
+        if let Ok(app) = parse(text.as_bytes()) {
+            let deadline = app.checks["web"].startup_deadline_secs;
+            prop_assert!((1..=STARTUP_DEADLINE_SECS_MAX).contains(&deadline));
+        }
+    }
+}

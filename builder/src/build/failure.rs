@@ -1,0 +1,33 @@
+//! Why a build failed.
+
+/// Why a build failed, in words for the user: what happened, why, and what to do next.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct BuildFailure {
+    pub(crate) reason: String,
+}
+
+impl BuildFailure {
+    /// The app's source or what it asks for is at fault.
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+        }
+    }
+
+    /// Fairway or something that it needs is at fault. The whole chain goes to the log; the user
+    /// gets it too, since on a team's own machines the user's next step is to pass it on.
+    pub(crate) fn ours(error: &anyhow::Error) -> Self {
+        tracing::error!("a build failed for a reason of its own: {error:#}");
+        Self::new(format!(
+            "the builder could not do its work, which is not the app's fault: {error:#}; push \
+             again, and show this to the operator if it persists"
+        ))
+    }
+}
+
+impl From<anyhow::Error> for BuildFailure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::ours(&error)
+    }
+}

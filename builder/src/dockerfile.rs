@@ -1,0 +1,286 @@
+//! Builds an image from a Dockerfile, by the container engine, and has the engine push it.
+//!
+//! The engine's classic builder: for a change of code with a warm cache it is faster than BuildKit
+//! on every engine that has both, and it needs no session. Its output becomes details of ours. The
+//! engine gets proxies as build arguments, and nothing else of the builder's: no config vars, no
+//! credentials.
+
+mod context;
+mod ignore;
+mod steps;
+
+use std::{collections::HashMap, path::Path};
+
+use anyhow::Context as _;
+use bollard::{
+    body_try_stream,
+    models::{EventMessage, ImageInspect},
+    query_parameters::{
+        BuildImageOptions, BuildImageOptionsBuilder, EventsOptionsBuilder, PushImageOptionsBuilder,
+    },
+};
+use fairway_api::images::ImageRef;
+use futures_util::{StreamExt, TryStreamExt};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    ignore::{DOCKERIGNORE_BYTES_MAX, Ignore},
+    steps::Steps,
+};
+use crate::{
+    build::{BuildFailure, BuildLimits},
+    containers::{Engine, credentials},
+    lifecycle::confined::Folder,
+    output::Output,
+    publish::Registry,
+    stack::toolchain::Toolchain,
+};
+
+/// The tag that a repository's newest image has in the engine. Releases go by digest.
+const TAG: &str = "latest";
+
+/// What a Dockerfile build needs.
+pub(crate) struct DockerfileBuild<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) registry: &'a Registry,
+    pub(crate) repository: &'a str,
+    pub(crate) source: &'a Path,
+    pub(crate) limits: &'a BuildLimits,
+    pub(crate) toolchain: &'a Toolchain,
+    pub(crate) output: &'a Output,
+    pub(crate) cancel: &'a CancellationToken,
+}
+
+/// An image from a Dockerfile, pushed.
+pub(crate) struct DockerfileImage {
+    pub(crate) image: ImageRef,
+    pub(crate) size_bytes: u64,
+    /// Entrypoint and command as one line; `None` when the image has neither.
+    pub(crate) command_line: Option<String>,
+    pub(crate) exposed_port: Option<u16>,
+}
+
+impl DockerfileBuild<'_> {
+    /// Builds and pushes, within the limits.
+    pub(crate) async fn run(&self) -> Result<DockerfileImage, BuildFailure> {
+        let limit = std::time::Duration::from_secs(self.limits.time_secs);
+        tokio::select! {
+            done = self.build_and_push() => done,
+            () = self.cancel.cancelled() => Err(BuildFailure::new("the build was cancelled")),
+            () = tokio::time::sleep(limit) => Err(BuildFailure::new(format!(
+                "the build took longer than the limit of {} minutes; make it smaller, or ask the \
+                 operator to raise the limit",
+                self.limits.time_secs.div_ceil(60)
+            ))),
+        }
+    }
+
+    async fn build_and_push(&self) -> Result<DockerfileImage, BuildFailure> {
+        let started = std::time::Instant::now();
+        self.output.header("Building from the Dockerfile");
+        let id = self.build().await?;
+        let built = started.elapsed();
+        let inspected = self
+            .engine
+            .image(&id)
+            .await?
+            .context("the image built just now is gone")?;
+        let exposed_port = exposed_port(&inspected);
+        let command_line = command_line(&inspected);
+        let image = self.push().await?;
+        let (manifest, _) = self
+            .registry
+            .image(&image)
+            .await
+            .map_err(anyhow::Error::new)?;
+        let size_bytes = manifest
+            .layers()
+            .iter()
+            .map(oci_spec::image::Descriptor::size)
+            .sum();
+        tracing::debug!(
+            build_ms = built.as_millis(),
+            push_ms = (started.elapsed() - built).as_millis(),
+            "Dockerfile build"
+        );
+        Ok(DockerfileImage {
+            image,
+            size_bytes,
+            command_line,
+            exposed_port,
+        })
+    }
+
+    /// Has the engine build; gives the image's id.
+    async fn build(&self) -> Result<String, BuildFailure> {
+        let ignore = self.ignore()?;
+        let chunks = context::stream(self.source.to_owned(), ignore);
+        let body = body_try_stream(ReceiverStream::new(chunks));
+        let mut steps = Steps::default();
+        let mut stream = self
+            .engine
+            .docker()
+            .build_image(self.options(), None, Some(body));
+        let mut id = None;
+        while let Some(info) = stream.next().await {
+            let info = match info {
+                Ok(info) => info,
+                Err(error) => {
+                    return Err(self.step_failed(&steps, &error).await);
+                }
+            };
+            if let Some(image) = info.aux.and_then(|aux| aux.id) {
+                id = Some(image);
+            }
+            if let Some(text) = info.stream {
+                for line in steps.push(&text) {
+                    self.output.detail(line);
+                }
+            }
+            if let Some(status) = info.status {
+                // Of a base image that is pulled; without the progress of each layer.
+                if info.progress_detail.is_none() {
+                    self.output.detail(status);
+                }
+            }
+        }
+        id.context("the engine ended the build without an image")
+            .map_err(BuildFailure::from)
+    }
+
+    fn ignore(&self) -> Result<Ignore, BuildFailure> {
+        let folder = Folder::open(self.source).context("open the source tree")?;
+        let bytes = folder
+            .read(".dockerignore", DOCKERIGNORE_BYTES_MAX)
+            .map_err(|error| BuildFailure::new(format!("cannot read .dockerignore: {error}")))?
+            .unwrap_or_default();
+        let text = String::from_utf8(bytes)
+            .map_err(|_| BuildFailure::new(".dockerignore is not UTF-8 text"))?;
+        Ignore::parse(&text).map_err(|error| BuildFailure::new(error.to_string()))
+    }
+
+    fn options(&self) -> BuildImageOptions {
+        let limits = self.limits;
+        let memory = self.memory_bytes();
+        let arguments: HashMap<String, String> = self.toolchain.proxies().into_iter().collect();
+        let quota = i32::try_from(limits.cpu_millis.saturating_mul(100)).unwrap_or(i32::MAX);
+        BuildImageOptionsBuilder::default()
+            .t(&self.name())
+            .forcerm(true)
+            .memory(memory)
+            .memswap(memory)
+            .cpuperiod(100_000)
+            .cpuquota(quota)
+            .cpushares(256)
+            .buildargs(&arguments)
+            .labels(&self.engine.labels())
+            .build()
+    }
+
+    /// The limit of a step's memory. The engine's client carries it in 32 bits.
+    fn memory_bytes(&self) -> i32 {
+        i32::try_from(self.limits.memory_bytes).unwrap_or(i32::MAX)
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}:{TAG}", self.registry.access().host, self.repository)
+    }
+
+    /// Says in the user's words what ended the build.
+    async fn step_failed(&self, steps: &Steps, error: &bollard::errors::Error) -> BuildFailure {
+        use bollard::errors::Error;
+        let said = match error {
+            Error::DockerStreamError { error } => error.clone(),
+            Error::DockerResponseServerError { message, .. } => message.clone(),
+            other => {
+                let error = anyhow::Error::msg(other.to_string());
+                return BuildFailure::ours(&error.context("build with the container engine"));
+            }
+        };
+        let out_of_memory = match steps.container() {
+            Some(container) if steps::killed(&said) => self.ran_out_of_memory(container).await,
+            _ => false,
+        };
+        let megabytes = self.memory_bytes().unsigned_abs() / 1_000_000;
+        BuildFailure::new(steps.failure(&said, out_of_memory, megabytes))
+    }
+
+    /// Asks the engine whether this container of the build hit its memory limit.
+    async fn ran_out_of_memory(&self, container: &str) -> bool {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = now.map_or(0, |since| since.as_secs());
+        let filters = HashMap::from([
+            ("event".to_owned(), vec!["oom".to_owned()]),
+            ("container".to_owned(), vec![container.to_owned()]),
+        ]);
+        let since = now.saturating_sub(self.limits.time_secs).to_string();
+        let until = (now + 1).to_string();
+        let options = EventsOptionsBuilder::default()
+            .since(&since)
+            .until(&until)
+            .filters(&filters)
+            .build();
+        let events = self.engine.docker().events(Some(options));
+        let events: Vec<EventMessage> = events
+            .take_while(|event| std::future::ready(event.is_ok()))
+            .try_collect()
+            .await
+            .unwrap_or_default();
+        !events.is_empty()
+    }
+
+    /// Has the engine push; gives the image's name by digest.
+    async fn push(&self) -> Result<ImageRef, BuildFailure> {
+        let access = self.registry.access();
+        let name = format!("{}/{}", access.host, self.repository);
+        let options = PushImageOptionsBuilder::default().tag(TAG).build();
+        let stream =
+            self.engine
+                .docker()
+                .push_image(&name, Some(options), Some(credentials(access)));
+        let told: Vec<_> = stream
+            .try_collect()
+            .await
+            .context("push the image to the registry")?;
+        let digest = told
+            .iter()
+            .rev()
+            .find_map(|info| steps::pushed_digest(info.status.as_deref()?));
+        let digest = digest.context("the engine did not say the digest of the pushed image")?;
+        Ok(ImageRef {
+            registry: access.host.clone(),
+            repository: self.repository.to_owned(),
+            digest,
+        })
+    }
+}
+
+/// The port that the image exposes over TCP, if it is exactly one.
+fn exposed_port(image: &ImageInspect) -> Option<u16> {
+    let ports = image.config.as_ref()?.exposed_ports.as_ref()?;
+    let mut tcp = ports.iter().filter_map(|port| match port.split_once('/') {
+        None => port.parse().ok(),
+        Some((number, "tcp")) => number.parse().ok(),
+        Some(_) => None,
+    });
+    let first = tcp.next()?;
+    tcp.next().is_none().then_some(first)
+}
+
+/// What the image starts, to show to people.
+fn command_line(image: &ImageInspect) -> Option<String> {
+    let config = image.config.as_ref()?;
+    let parts = [config.entrypoint.as_deref(), config.cmd.as_deref()];
+    let words: Vec<&str> = parts
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    match words.as_slice() {
+        [] => None,
+        ["/bin/sh", "-c", line] => Some((*line).to_owned()),
+        words => Some(shlex::try_join(words.iter().copied()).unwrap_or_else(|_| words.join(" "))),
+    }
+}
