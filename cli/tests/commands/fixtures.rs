@@ -1,0 +1,167 @@
+//! What the fake API answers: one app, `shop`, with a bit of everything.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+const USER: &str = "00000000-0000-7000-8000-0000000000a1";
+const APP: &str = "00000000-0000-7000-8000-0000000000b1";
+const AT: &str = "2026-11-21T21:30:43Z";
+
+fn uuid(number: u32) -> String {
+    format!("00000000-0000-7000-8000-{number:012}")
+}
+
+fn user() -> Value {
+    json!({ "id": USER, "email": "ada@example.com" })
+}
+
+fn app_ref() -> Value {
+    json!({ "id": APP, "name": "shop" })
+}
+
+pub(crate) fn account() -> Value {
+    json!({ "id": USER, "email": "ada@example.com", "role": "admin",
+            "created_at": AT, "updated_at": AT })
+}
+
+pub(crate) fn token(secret: &str) -> Value {
+    json!({ "id": uuid(1), "description": "app", "scope": ["global"], "user": user(),
+            "access_token": { "id": uuid(2), "token": secret, "expires_in": null },
+            "created_at": AT, "updated_at": AT })
+}
+
+pub(crate) fn app(name: &str, maintenance: bool) -> Value {
+    let named = |name: &str| json!({ "id": uuid(3), "name": name });
+    json!({
+        "id": APP, "name": name, "owner": user(), "maintenance": maintenance,
+        "deploy_branch": null,
+        "git_url": format!("http://localhost:7000/{name}.git"),
+        "git_ssh_url": format!("ssh://git@localhost:2222/{name}.git"),
+        "web_url": format!("http://{name}.localhost:8080"),
+        "region": named("local"), "stack": named("fairway-12"), "build_stack": named("fairway-12"),
+        "repo_size": 5_000, "slug_size": 52_428_800,
+        "buildpack_provided_description": "Python",
+        "created_at": AT, "updated_at": AT, "released_at": AT, "archived_at": null,
+    })
+}
+
+pub(crate) fn formation(web: u64, worker: u64) -> Value {
+    let row = |number, kind: &str, command: &str, quantity: u64, size: &str| {
+        json!({ "id": uuid(number), "app": app_ref(), "type": kind, "command": command,
+                "quantity": quantity, "size": size, "created_at": AT, "updated_at": AT })
+    };
+    json!([
+        row(10, "web", "gunicorn app:app", web, "standard-1x"),
+        row(11, "worker", "python worker.py", worker, "standard-2x"),
+    ])
+}
+
+fn ago(seconds: i64) -> DateTime<Utc> {
+    Utc::now() - chrono::Duration::seconds(seconds)
+}
+
+pub(crate) fn dyno(name: &str, attach_url: Option<&str>) -> Value {
+    let (kind, _) = name.split_once('.').unwrap_or((name, ""));
+    json!({
+        "id": uuid(20), "app": app_ref(), "name": name, "type": kind,
+        "command": "gunicorn app:app", "size": "standard-1x", "state": "up",
+        "release": { "id": uuid(30), "version": 7 }, "attach_url": attach_url, "reason": null,
+        "restarts": 0, "exit_code": null, "superseded": false, "node": "node-1",
+        // In the middle of an hour, so that the age is the same for any speed of the test.
+        "created_at": AT, "updated_at": ago(90 * 60),
+    })
+}
+
+pub(crate) fn dynos() -> Value {
+    let mut crashed = dyno("worker.1", None);
+    crashed["state"] = json!("crashed");
+    crashed["restarts"] = json!(3);
+    crashed["reason"] = json!("exit code 1, next try in 20 s");
+    let mut old = dyno("web.1", None);
+    old["superseded"] = json!(true);
+    old["state"] = json!("stopping");
+    old["release"]["version"] = json!(6);
+    let mut ended = dyno("run.4821", None);
+    ended["state"] = json!("down");
+    ended["exit_code"] = json!(7);
+    json!([dyno("web.1", None), old, crashed, ended])
+}
+
+pub(crate) fn release(version: u64, status: &str, current: bool) -> Value {
+    let failed = status == "failed";
+    json!({
+        "id": uuid(30), "app": app_ref(), "version": version,
+        "description": format!("Deploy 1a2b3c4{version}"), "status": status, "current": current,
+        "user": user(), "addon_plan_names": [], "slug": null, "output_stream_url": null,
+        "image": format!("sha256:{}", "ab".repeat(32)), "commit": "1a2b3c4d".repeat(5),
+        "config_version": 2,
+        "process_types": { "web": "gunicorn app:app", "worker": "python worker.py" },
+        "failure": failed.then_some("web.1 did not open its port in 60 s"),
+        "created_at": AT, "updated_at": AT,
+    })
+}
+
+pub(crate) fn releases() -> Value {
+    let mut first = release(1, "succeeded", false);
+    first["image"] = Value::Null;
+    json!([
+        release(7, "succeeded", true),
+        release(6, "failed", false),
+        release(5, "succeeded", false),
+        first
+    ])
+}
+
+pub(crate) const BUILD_GOOD: &str = "0193a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b";
+pub(crate) const BUILD_BAD: &str = "0193a1b2-0000-7e4f-8a5b-6c7d8e9f0a1b";
+
+pub(crate) const BUILD_RUNNING: &str = "0193a1b2-ffff-7e4f-8a5b-6c7d8e9f0a1b";
+
+pub(crate) fn build(id: &str, base: &str) -> Value {
+    let (status, phase, failure) = match id {
+        BUILD_BAD => ("failed", "failed", Some("pip ended with exit code 1")),
+        BUILD_RUNNING => ("pending", "running", None),
+        _ => ("succeeded", "succeeded", None),
+    };
+    json!({
+        "id": id, "app": app_ref(), "status": status, "phase": phase, "failure": failure,
+        "source_blob": { "checksum": null, "url": "git push of main",
+                         "version": "1a2b3c4d".repeat(5), "version_description": "Add a cart" },
+        "user": user(), "release": { "id": uuid(30) },
+        "buildpacks": [{ "name": "fairway/python", "url": "fairway/python@0.1.0" }],
+        "output_stream_url": format!("{base}/streams/{id}"), "stack": "fairway-12",
+        "created_at": AT, "updated_at": AT,
+    })
+}
+
+pub(crate) fn builds(base: &str) -> Value {
+    json!([build(BUILD_GOOD, base), build(BUILD_BAD, base)])
+}
+
+pub(crate) fn domain(hostname: &str, kind: &str) -> Value {
+    let custom = kind == "custom";
+    json!({ "id": uuid(40), "app": app_ref(), "hostname": hostname, "kind": kind,
+            "cname": custom.then_some("shop.localhost"), "status": "succeeded",
+            "acm_status": null, "acm_status_reason": null, "created_at": AT, "updated_at": AT })
+}
+
+pub(crate) fn key(number: u32, comment: &str) -> Value {
+    json!({ "id": uuid(number), "fingerprint": format!("SHA256:fingerprint{number}/+"),
+            "public_key": format!("ssh-ed25519 AAAA{number} {comment}"), "comment": comment,
+            "email": "ada@example.com", "created_at": AT, "updated_at": AT })
+}
+
+pub(crate) fn events() -> Value {
+    json!([
+        { "id": uuid(50), "app": app_ref(), "actor": "platform", "kind": "pod.crashed",
+          "message": "worker.1 ended with exit code 1", "created_at": AT },
+        { "id": uuid(51), "app": app_ref(), "actor": "ada@example.com", "kind": "release.created",
+          "message": "v7: Deploy 1a2b3c47", "created_at": AT },
+    ])
+}
+
+pub(crate) const LOG: &str = "\
+2026-11-21T21:30:43.123456+00:00 app[web.1]: listening on 5000
+2026-11-21T21:30:44.000000+00:00 fairway[router]: GET / 200 3ms
+2026-11-21T21:30:45.000000+00:00 app[worker.1]: \u{1b}[2Jcleared?
+";

@@ -1,0 +1,113 @@
+//! One snapshot per command: what it prints as text and as JSON, what it says, how it ends and
+//! what it asks of the API.
+
+use crate::person::{Person, run};
+
+/// A file name and the command line it is about. Each runs once as it is and once with `--json`.
+const COMMANDS: [&[&str]; 43] = [
+    &["apps"],
+    &["create", "shop"],
+    &["create"],
+    &["info"],
+    &["info", "blog"],
+    &["rename", "boutique"],
+    &["open", "/login"],
+    &["destroy", "--confirm", "shop"],
+    &["maintenance"],
+    &["maintenance:on"],
+    &["maintenance:off"],
+    &["ps"],
+    &["ps:scale"],
+    &["ps:scale", "web=5", "worker=2:standard-2x"],
+    &["ps:scale", "web+1"],
+    &["ps:type"],
+    &["ps:type", "web=Standard-2X"],
+    &["ps:type", "nano"],
+    &["ps:restart"],
+    &["ps:restart", "web.1"],
+    &["ps:stop", "run.4821"],
+    &[
+        "run:detached",
+        "--size",
+        "nano",
+        "-e",
+        "A=b c",
+        "--type",
+        "worker",
+        "rake",
+        "import it",
+    ],
+    &["logs", "-n", "50", "-p", "web", "--source", "app"],
+    &["config"],
+    &["config:get", "GREETING"],
+    &["config:set", "GREETING=hi=there", "LIMIT="],
+    &["config:unset", "LIMIT", "KEY"],
+    &["builds"],
+    &["builds:info"],
+    &["builds:cancel"],
+    &["builds:cancel", crate::fixtures::BUILD_RUNNING],
+    &["releases"],
+    &["releases:info"],
+    &["releases:info", "v7"],
+    &["rollback"],
+    &["rollback", "v6"],
+    &["domains"],
+    &["domains:add", "www.example.com"],
+    &["domains:remove", "www.example.com"],
+    &["keys"],
+    &["keys:remove", "work"],
+    &["events"],
+    &["status"],
+];
+
+#[test]
+fn commands_print_text_and_json() {
+    let person = Person::new();
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"127\.0\.0\.1:\d+", "[server]");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| {
+        for words in COMMANDS {
+            let (text, json) = (told(&person, words), told_as_json(&person, words));
+            insta::assert_snapshot!(file_name(words), format!("{text}{json}"));
+        }
+    });
+}
+
+fn file_name(words: &[&str]) -> String {
+    let name = words.join("_").replace("--", "").replace('+', "plus");
+    name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-")
+}
+
+fn told(person: &Person, words: &[&str]) -> String {
+    let done = run(&mut person.shop(words));
+    format!(
+        "$ app {}\n{}--- stderr, exit code {}\n{}--- asked\n{}\n",
+        words.join(" "),
+        done.stdout,
+        done.code,
+        done.stderr,
+        person.api.take_seen()
+    )
+}
+
+/// What `--json` changes. Nearly always stdout is then what the API answered last, word for word.
+fn told_as_json(person: &Person, words: &[&str]) -> String {
+    let text = run(&mut person.shop(words));
+    let text_asked = person.api.take_seen();
+    let json = run(&mut person.shop(&[&["--json"], words].concat()));
+    let asked = person.api.take_seen();
+    assert_eq!(
+        (text.code, text.stderr, text_asked),
+        (json.code, json.stderr, asked),
+        "{words:?}"
+    );
+    let answered = serde_json::from_str(&json.stdout)
+        .is_ok_and(|printed: serde_json::Value| printed == person.api.last_answer());
+    if answered {
+        "--- stdout with --json is the API's last answer\n".into()
+    } else {
+        format!("--- stdout with --json\n{}", json.stdout)
+    }
+}
