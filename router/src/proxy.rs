@@ -44,9 +44,10 @@ struct Sent {
 
 /// A try that brought no answer.
 enum Miss {
-    /// The pod saw nothing of the request, or may see it twice: here it is for another try.
+    /// The pod saw nothing of the request, or may see it twice: here it is for another try. Boxed,
+    /// since it is large and rare.
     Again {
-        request: Request<Upload>,
+        request: Box<Request<Upload>>,
         failure: Failure,
     },
     Final(Failure),
@@ -199,12 +200,15 @@ async fn send(
             Err(failure) => {
                 endpoint.load.eject(route.worker.tables.now_ms());
                 tried.push(endpoint.pod);
-                Miss::Again { request, failure }
+                Miss::Again {
+                    request: Box::new(request),
+                    failure,
+                }
             }
         };
         let failure;
         (request, failure) = match miss {
-            Miss::Again { request, failure } if tries < TRIES_MAX => (request, failure),
+            Miss::Again { request, failure } if tries < TRIES_MAX => (*request, failure),
             Miss::Again { failure, .. } | Miss::Final(failure) => return Err(failure),
         };
         reuse = Reuse::Never;
@@ -234,9 +238,10 @@ async fn exchange(
         Ok(Err(mut error)) => {
             let failure = judge(&error, progress);
             match error.take_message().or(spare) {
-                Some(request) if failure != Failure::BadResponse => {
-                    Err(Miss::Again { request, failure })
-                }
+                Some(request) if failure != Failure::BadResponse => Err(Miss::Again {
+                    request: Box::new(request),
+                    failure,
+                }),
                 _ => Err(Miss::Final(failure)),
             }
         }
@@ -342,3 +347,6 @@ fn pass_on(
 fn page(failure: Failure, id: &HeaderValue, accept: Option<&HeaderValue>) -> Response<Answer> {
     pages::page(failure, id, accept).map(|body: Bytes| Answer::Page(Full::new(body)))
 }
+
+#[cfg(test)]
+mod tests;

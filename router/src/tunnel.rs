@@ -14,7 +14,11 @@ use std::{
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
+    sync::Notify,
+    time::sleep,
+};
 
 use crate::{
     access::{End, Record},
@@ -25,6 +29,10 @@ use crate::{
 /// How long a tunnel may be silent. Long, since a quiet WebSocket is nothing unusual; there at all,
 /// since a peer that vanished without a word would be counted as in flight for ever.
 const TUNNEL_IDLE: Duration = Duration::from_secs(60 * 60);
+
+/// How long one side may go on after the other has said that it will send no more. A client that
+/// keeps its half open must not keep the pod from counting as drained.
+const HALF_CLOSED_MAX: Duration = Duration::from_secs(5);
 
 /// Carries bytes between the client and the pod until one of them has enough. Dropping the future
 /// closes both.
@@ -41,25 +49,28 @@ pub(crate) async fn carry(
             return;
         }
     };
-    let sent = Arc::new(AtomicU64::new(0));
-    let mut client = Metered {
-        io: TokioIo::new(client),
-        written: sent.clone(),
+    let (sent, received) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let half_closed = Arc::new(Notify::new());
+    let metered = |io, written: &Arc<AtomicU64>| Metered {
+        io: TokioIo::new(io),
+        written: written.clone(),
+        half_closed: half_closed.clone(),
     };
-    let received = Arc::new(AtomicU64::new(0));
-    let mut pod = Metered {
-        io: TokioIo::new(pod),
-        written: received.clone(),
-    };
-    let total = || sent.load(Relaxed).wrapping_add(received.load(Relaxed));
+    let (mut client, mut pod) = (metered(client, &sent), metered(pod, &received));
     let silence = async {
         let mut before = None;
-        while before != Some(total()) {
-            before = Some(total());
-            tokio::time::sleep(TUNNEL_IDLE).await;
+        loop {
+            let now = (sent.load(Relaxed), received.load(Relaxed));
+            if before.replace(now) == Some(now) {
+                return;
+            }
+            sleep(TUNNEL_IDLE).await;
         }
     };
-    let bytes_sent = sent.clone();
+    let one_side_left = async {
+        half_closed.notified().await;
+        sleep(HALF_CLOSED_MAX).await;
+    };
     record.end = tokio::select! {
         end = copy_bidirectional(&mut client, &mut pod) => match end {
             // Most WebSockets end by one side closing hard; that is their ordinary end.
@@ -71,8 +82,9 @@ pub(crate) async fn carry(
             }
         },
         () = silence => End::Failed(Failure::Idle),
+        () = one_side_left => End::Complete,
     };
-    record.bytes = bytes_sent.load(Relaxed);
+    record.bytes = sent.load(Relaxed);
     drop(in_flight);
 }
 
@@ -86,10 +98,11 @@ fn is_hangup(error: &io::Error) -> bool {
     )
 }
 
-/// A stream that counts what is written to it.
+/// A stream that counts what is written to it, and tells when nothing more will be.
 struct Metered<I> {
     io: I,
     written: Arc<AtomicU64>,
+    half_closed: Arc<Notify>,
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
@@ -118,6 +131,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Metered<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.half_closed.notify_one();
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

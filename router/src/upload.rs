@@ -51,11 +51,7 @@ impl Upload {
         if body.is_end_stream() {
             return (Self::none(), None);
         }
-        let progress = Arc::new(Progress {
-            begun: Instant::now(),
-            moved_ms: AtomicU64::new(0),
-            stage: AtomicU8::new(Stage::Pod as u8),
-        });
+        let progress = Arc::new(Progress::begin());
         (
             Self {
                 body: Some((body, progress.clone())),
@@ -90,13 +86,24 @@ impl Progress {
         self.begun + Duration::from_millis(self.moved_ms.load(Relaxed))
     }
 
+    /// An upload of which nothing has moved.
+    pub(crate) fn begin() -> Self {
+        Self {
+            begun: Instant::now(),
+            moved_ms: AtomicU64::new(0),
+            stage: AtomicU8::new(Stage::Pod as u8),
+        }
+    }
+
     fn enter(&self, stage: Stage) {
         self.stage.store(stage as u8, Relaxed);
     }
 
-    fn moved_now(&self) {
+    /// A piece moved, or the end was reached.
+    pub(crate) fn note(&self, stage: Stage) {
         let elapsed_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved_ms.store(elapsed_ms, Relaxed);
+        self.enter(stage);
     }
 }
 
@@ -113,8 +120,7 @@ impl Body for Upload {
         };
         progress.enter(Stage::Client);
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-        progress.moved_now();
-        progress.enter(match &frame {
+        progress.note(match &frame {
             Some(Ok(_)) if body.is_end_stream() => Stage::Ended,
             Some(Ok(_)) => Stage::Pod,
             Some(Err(_)) => Stage::Broken,

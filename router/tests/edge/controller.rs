@@ -1,6 +1,15 @@
 //! A controller as a router sees it: the two router endpoints and the log endpoint.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use axum::{
     Json,
@@ -16,13 +25,13 @@ use fairway_api::{
     secret::Secret,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::watch,
-    task::JoinHandle,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
-use crate::edge::WAIT;
+use crate::{edge::WAIT, pods::closed};
 
 const TOKEN: &str = "router-token";
 /// Shorter than the real wait, so that the router's loop is seen to go on.
@@ -30,58 +39,65 @@ const LONG_POLL: Duration = Duration::from_millis(400);
 
 /// What the controller knows; survives its server.
 #[derive(Default)]
-pub struct State_ {
-    pub table: watch::Sender<RouteTable>,
-    pub reports: watch::Sender<Vec<RouterStatus>>,
-    pub lines: watch::Sender<Vec<LogLine>>,
+pub(crate) struct Known {
+    pub(crate) table: watch::Sender<RouteTable>,
+    pub(crate) reports: watch::Sender<Vec<RouterStatus>>,
+    pub(crate) lines: watch::Sender<Vec<LogLine>>,
+    /// How often the table was asked for.
+    pub(crate) polls: watch::Sender<usize>,
+    /// Answers with the table at once, whatever generation the router has.
+    pub(crate) ignores_after: AtomicBool,
     /// Statuses to answer the next log batches with, instead of taking them.
-    pub refuse_logs: std::sync::Mutex<VecDeque<StatusCode>>,
+    pub(crate) refuse_logs: std::sync::Mutex<VecDeque<StatusCode>>,
 }
 
-pub struct Controller {
-    pub state: Arc<State_>,
-    pub address: SocketAddr,
-    server: Option<JoinHandle<()>>,
+pub(crate) struct Controller {
+    pub(crate) state: Arc<Known>,
+    pub(crate) address: SocketAddr,
+    server: Option<Server>,
 }
 
 impl Controller {
-    pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let state = Arc::new(State_::default());
-        let server = Some(serve(listener, state.clone()));
-        Self {
-            state,
-            address,
-            server,
-        }
-    }
-
-    /// An address where nobody listens, until [`Self::come_back`].
-    pub async fn away() -> Self {
-        let mut controller = Self::start().await;
-        controller.go_away().await;
+    pub(crate) async fn start() -> Self {
+        let mut controller = Self::away().await;
+        controller.come_back();
         controller
     }
 
-    pub async fn go_away(&mut self) {
-        let server = self.server.take().unwrap();
-        server.abort();
-        drop(server.await);
+    /// An address where nobody listens, until [`Self::come_back`].
+    pub(crate) async fn away() -> Self {
+        let address = closed().await;
+        Self {
+            state: Arc::default(),
+            address,
+            server: None,
+        }
     }
 
-    pub async fn come_back(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.server = Some(serve(listener, self.state.clone()));
+    pub(crate) fn go_away(&mut self) {
+        drop(self.server.take());
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn come_back(&mut self) {
+        // As a server does; without it the address stays taken for a while by old connections.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(self.address).unwrap();
+        let listener = socket.listen(64).unwrap().into_std().unwrap();
+        self.server = Some(Server::start(listener, self.state.clone()));
+    }
+
+    pub(crate) fn client(&self) -> Client {
         let base = format!("http://{}", self.address).parse().unwrap();
         Client::new(base, Some(Secret::new(TOKEN)))
     }
 
     /// Waits for a report that fits, from now or before.
-    pub async fn report(&self, what: &str, fits: impl Fn(&RouterStatus) -> bool) -> RouterStatus {
+    pub(crate) async fn report(
+        &self,
+        what: &str,
+        fits: impl Fn(&RouterStatus) -> bool,
+    ) -> RouterStatus {
         let mut reports = self.state.reports.subscribe();
         let found = timeout(WAIT, reports.wait_for(|reports| reports.iter().any(&fits))).await;
         let Ok(found) = found else {
@@ -98,8 +114,19 @@ impl Controller {
             .clone()
     }
 
+    /// Waits until the table was asked for this often from now on, so that the answers before are
+    /// taken or refused.
+    pub(crate) async fn polled(&self, times: usize) {
+        let mut polls = self.state.polls.subscribe();
+        let wanted = *polls.borrow() + times;
+        timeout(WAIT, polls.wait_for(|polls| *polls >= wanted))
+            .await
+            .expect("polls")
+            .unwrap();
+    }
+
     /// Waits for a log line with all of these texts.
-    pub async fn line(&self, texts: &[&str]) -> String {
+    pub(crate) async fn line(&self, texts: &[&str]) -> String {
         let fits = |line: &LogLine| texts.iter().all(|text| line.text.contains(text));
         let mut lines = self.state.lines.subscribe();
         let found = timeout(WAIT, lines.wait_for(|lines| lines.iter().any(fits))).await;
@@ -119,51 +146,47 @@ impl Controller {
     }
 }
 
-impl Drop for Controller {
-    fn drop(&mut self) {
-        if let Some(server) = &self.server {
-            server.abort();
+/// A server with a thread and a runtime of its own, so that its end takes its connections along, as
+/// when a process dies.
+struct Server {
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start(listener: std::net::TcpListener, state: Arc<Known>) -> Self {
+        let app = axum::Router::new()
+            .route("/internal/routers/{router}/table", get(table))
+            .route("/internal/routers/{router}/status", post(status))
+            .route("/internal/logs", post(logs))
+            .with_state(state);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let serve = async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            tokio::select! {
+                served = async { axum::serve(listener, app).await } => served.unwrap(),
+                () = stopped.cancelled() => {}
+            }
+        };
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(serve);
+        });
+        Self {
+            stop,
+            thread: Some(thread),
         }
     }
 }
 
-fn serve(listener: TcpListener, state: Arc<State_>) -> JoinHandle<()> {
-    let app = axum::Router::new()
-        .route("/internal/routers/{router}/table", get(table))
-        .route("/internal/routers/{router}/status", post(status))
-        .route("/internal/logs", post(logs))
-        .with_state(state);
-    // axum's server leaves its connections to tasks of their own; a runtime of its own lets
-    // an abort take them along, as when a process dies.
-    tokio::task::spawn(async move {
-        let (_dropped_with_us, stopped) = tokio::sync::oneshot::channel::<()>();
-        let thread = std::thread::spawn({
-            let listener = listener.into_std().unwrap();
-            move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap();
-                runtime.block_on(async {
-                    let listener = TcpListener::from_std(listener).unwrap();
-                    tokio::select! {
-                        served = async { axum::serve(listener, app).await } => served.unwrap(),
-                        _ = stopped => {}
-                    }
-                });
-            }
-        });
-        let _joined_when_dropped = Join(Some(thread));
-        let _stopped_first = _dropped_with_us;
-        std::future::pending::<()>().await;
-    })
-}
-
-struct Join(Option<std::thread::JoinHandle<()>>);
-
-impl Drop for Join {
+impl Drop for Server {
     fn drop(&mut self) {
-        self.0.take().unwrap().join().unwrap();
+        self.stop.cancel();
+        self.thread.take().unwrap().join().unwrap();
     }
 }
 
@@ -179,7 +202,7 @@ struct After {
 }
 
 async fn table(
-    State(state): State<Arc<State_>>,
+    State(state): State<Arc<Known>>,
     Path(router): Path<String>,
     Query(After { after }): Query<After>,
     headers: HeaderMap,
@@ -188,8 +211,10 @@ async fn table(
     if !authorised(&headers) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
+    state.polls.send_modify(|polls| *polls += 1);
+    let any = state.ignores_after.load(SeqCst);
     let mut tables = state.table.subscribe();
-    let newer = tables.wait_for(|table| table.generation > after);
+    let newer = tables.wait_for(|table| any || table.generation > after);
     match timeout(LONG_POLL, newer).await {
         Ok(table) => Json(table.unwrap().clone()).into_response(),
         Err(_) => StatusCode::NO_CONTENT.into_response(),
@@ -197,7 +222,7 @@ async fn table(
 }
 
 async fn status(
-    State(state): State<Arc<State_>>,
+    State(state): State<Arc<Known>>,
     headers: HeaderMap,
     Json(status): Json<RouterStatus>,
 ) -> StatusCode {
@@ -209,7 +234,7 @@ async fn status(
 }
 
 async fn logs(
-    State(state): State<Arc<State_>>,
+    State(state): State<Arc<Known>>,
     headers: HeaderMap,
     Json(lines): Json<Vec<LogLine>>,
 ) -> StatusCode {

@@ -13,21 +13,21 @@ use tokio_util::sync::CancellationToken;
 use crate::controller::Controller;
 
 /// How long a test waits for what must happen; only a failing test waits that long.
-pub const WAIT: Duration = Duration::from_secs(20);
+pub(crate) const WAIT: Duration = Duration::from_secs(20);
 
-pub const SHOP: AppId = AppId::from_u128(1);
+pub(crate) const SHOP: AppId = AppId::from_u128(1);
 
-pub struct Edge {
+pub(crate) struct Edge {
     pub controller: Controller,
-    pub address: SocketAddr,
-    pub stop: CancellationToken,
-    pub running: Option<JoinHandle<anyhow::Result<()>>>,
-    pub data: tempfile::TempDir,
+    pub(crate) address: SocketAddr,
+    pub(crate) stop: CancellationToken,
+    pub(crate) running: Option<JoinHandle<anyhow::Result<()>>>,
+    pub(crate) data: tempfile::TempDir,
 }
 
 impl Edge {
     /// A router with this table in use.
-    pub async fn with(routes: Vec<Route>) -> Self {
+    pub(crate) async fn with(routes: Vec<Route>) -> Self {
         let edge = Self::start(
             Controller::start().await,
             tempfile::tempdir().unwrap(),
@@ -39,11 +39,15 @@ impl Edge {
     }
 
     /// The same for an app `shop.localhost` with these pods.
-    pub async fn shop(pods: &[(u128, SocketAddr)]) -> Self {
+    pub(crate) async fn shop(pods: &[(u128, SocketAddr)]) -> Self {
         Self::with(vec![shop(pods)]).await
     }
 
-    pub async fn start(controller: Controller, data: tempfile::TempDir, drain: Duration) -> Self {
+    pub(crate) async fn start(
+        controller: Controller,
+        data: tempfile::TempDir,
+        drain: Duration,
+    ) -> Self {
         let router = Router::bind(Config {
             name: "edge-1".parse().unwrap(),
             data_dir: data.path().to_owned(),
@@ -66,7 +70,7 @@ impl Edge {
     }
 
     /// Gives the router a table and waits until it says that it is in use.
-    pub async fn install(&self, generation: u64, routes: Vec<Route>) {
+    pub(crate) async fn install(&self, generation: u64, routes: Vec<Route>) {
         self.controller
             .state
             .table
@@ -78,12 +82,12 @@ impl Edge {
             .await;
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
     /// Waits for the end of a router that was told to stop.
-    pub async fn stopped(&mut self) {
+    pub(crate) async fn stopped(&mut self) {
         let running = self.running.take().unwrap();
         timeout(WAIT, running)
             .await
@@ -102,16 +106,16 @@ impl Drop for Edge {
     }
 }
 
-pub fn pod(id: u128) -> PodId {
+pub(crate) fn pod(id: u128) -> PodId {
     PodId::from_u128(id)
 }
 
 /// The route of `shop.localhost` with these pods.
-pub fn shop(pods: &[(u128, SocketAddr)]) -> Route {
+pub(crate) fn shop(pods: &[(u128, SocketAddr)]) -> Route {
     route(SHOP, "shop.localhost", "/", pods)
 }
 
-pub fn route(app: AppId, host: &str, path: &str, pods: &[(u128, SocketAddr)]) -> Route {
+pub(crate) fn route(app: AppId, host: &str, path: &str, pods: &[(u128, SocketAddr)]) -> Route {
     let endpoints = pods
         .iter()
         .map(|(id, address)| Endpoint {

@@ -1,6 +1,8 @@
 //! The router on real sockets: a controller that speaks the real API under the real client, pods
 //! that are axum servers or scripted sockets, clients that are curl, WebSocket clients or raw TCP.
 
+#![expect(clippy::unwrap_used, reason = "what fails to work here fails the test")]
+
 // What stands around the router.
 mod controller;
 mod edge;

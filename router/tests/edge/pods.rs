@@ -27,21 +27,21 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// A pod. It goes with its server's task.
-pub struct Pod {
-    pub address: SocketAddr,
+pub(crate) struct Pod {
+    pub(crate) address: SocketAddr,
     /// Requests that reached it.
-    pub seen: Arc<AtomicUsize>,
+    pub(crate) seen: Arc<AtomicUsize>,
     /// A permit lets one request to `/held` go on.
-    pub hold: Arc<Semaphore>,
+    pub(crate) hold: Arc<Semaphore>,
     /// How many requests are being worked on.
-    pub busy: watch::Sender<usize>,
+    pub(crate) busy: watch::Sender<usize>,
     /// Ends it as a good server does: what is open is finished.
-    pub stop: CancellationToken,
-    pub server: JoinHandle<()>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) server: JoinHandle<()>,
 }
 
 impl Pod {
-    pub async fn start(name: &'static str) -> Self {
+    pub(crate) async fn start(name: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, hold) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
@@ -64,12 +64,12 @@ impl Pod {
         }
     }
 
-    pub fn seen(&self) -> usize {
+    pub(crate) fn seen(&self) -> usize {
         self.seen.load(SeqCst)
     }
 
     /// Waits until this many requests are being worked on.
-    pub async fn busy_with(&self, count: usize) {
+    pub(crate) async fn busy_with(&self, count: usize) {
         let mut busy = self.busy.subscribe();
         tokio::time::timeout(crate::edge::WAIT, busy.wait_for(|busy| *busy == count))
             .await
@@ -158,7 +158,7 @@ async fn show_head(
 }
 
 /// 64 MiB, made as fast as they are taken.
-pub const LARGE_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const LARGE_BYTES: usize = 64 * 1024 * 1024;
 async fn large() -> Response {
     const PIECE: usize = 64 * 1024;
     let piece = Bytes::from(vec![b'x'; PIECE]);
@@ -169,7 +169,7 @@ async fn large() -> Response {
     Body::from_stream(pieces).into_response()
 }
 /// How much of all large answers was made so far.
-pub static MADE_BYTES: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static MADE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// Reads a body and says how long it was.
 async fn sink(mut body: Body) -> String {
@@ -189,7 +189,9 @@ async fn events() -> Response {
 
 async fn trailers() -> Response {
     // A stream has no length known beforehand, so that the answer is chunked.
-    let chunks = stream::iter([Ok::<_, axum::Error>(http_body::Frame::data(Bytes::from("body")))]);
+    let chunks = stream::iter([Ok::<_, axum::Error>(http_body::Frame::data(Bytes::from(
+        "body",
+    )))]);
     let body = http_body_util::StreamBody::new(chunks).with_trailers(async {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
@@ -222,7 +224,9 @@ async fn socket(upgrade: WebSocketUpgrade) -> Response {
 }
 
 /// A pod whose connections are handed to `script` with their number, counted from 0.
-pub async fn scripted<F, R>(script: F) -> (SocketAddr, tokio_util::task::AbortOnDropHandle<()>)
+pub(crate) async fn scripted<F, R>(
+    script: F,
+) -> (SocketAddr, tokio_util::task::AbortOnDropHandle<()>)
 where
     F: Fn(usize, TcpStream) -> R + Send + 'static,
     R: Future<Output = ()> + Send + 'static,
@@ -239,7 +243,7 @@ where
 }
 
 /// Reads a request's head.
-pub async fn read_head(stream: &mut TcpStream) -> String {
+pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -252,7 +256,7 @@ pub async fn read_head(stream: &mut TcpStream) -> String {
 }
 
 /// Writes a short answer.
-pub async fn write_answer(stream: &mut TcpStream, body: &str) {
+pub(crate) async fn write_answer(stream: &mut TcpStream, body: &str) {
     let answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
@@ -261,7 +265,7 @@ pub async fn write_answer(stream: &mut TcpStream, body: &str) {
 }
 
 /// An address that refuses connections.
-pub async fn closed() -> SocketAddr {
+pub(crate) async fn closed() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()

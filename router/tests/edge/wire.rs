@@ -12,33 +12,33 @@ use crate::edge::WAIT;
 
 /// One answer as it came over the wire.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     /// Names in lower case; several values are joined by a comma.
-    pub headers: BTreeMap<String, String>,
-    pub body: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 impl Reply {
     /// One header, empty if it is missing.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
 
 /// A raw connection.
-pub struct Wire {
-    pub stream: BufReader<TcpStream>,
+pub(crate) struct Wire {
+    pub(crate) stream: BufReader<TcpStream>,
 }
 
 impl Wire {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self {
             stream: BufReader::new(TcpStream::connect(address).await.unwrap()),
         }
     }
 
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream
             .get_mut()
             .write_all(bytes.as_ref())
@@ -47,7 +47,7 @@ impl Wire {
     }
 
     /// Reads a head; `None` at the end of the stream or if the connection was reset.
-    pub async fn head(&mut self) -> Option<Reply> {
+    pub(crate) async fn head(&mut self) -> Option<Reply> {
         let read = async {
             let status = self.line().await?;
             let status: u16 = status.split(' ').nth(1).unwrap().parse().unwrap();
@@ -72,7 +72,7 @@ impl Wire {
     }
 
     /// Reads an answer with a length or chunks; a head without either has no body.
-    pub async fn reply(&mut self) -> Option<Reply> {
+    pub(crate) async fn reply(&mut self) -> Option<Reply> {
         let mut reply = self.head().await?;
         let mut body = Vec::new();
         if reply.header("transfer-encoding") == "chunked" {
@@ -99,7 +99,7 @@ impl Wire {
     }
 
     /// One line without its end; `None` at the end of the stream.
-    pub async fn line(&mut self) -> Option<String> {
+    pub(crate) async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = timeout(WAIT, self.stream.read_line(&mut line))
             .await
@@ -111,7 +111,7 @@ impl Wire {
     }
 
     /// Everything up to the end of the stream.
-    pub async fn rest(&mut self) -> String {
+    pub(crate) async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         // A reset is an end too.
         drop(
@@ -124,20 +124,20 @@ impl Wire {
 }
 
 /// One request on a connection of its own.
-pub async fn ask(address: SocketAddr, request: &str) -> Option<Reply> {
+pub(crate) async fn ask(address: SocketAddr, request: &str) -> Option<Reply> {
     let mut wire = Wire::connect(address).await;
     wire.send(request).await;
     wire.reply().await
 }
 
 /// `GET` on a connection of its own.
-pub async fn get(address: SocketAddr, host: &str, path: &str) -> Reply {
+pub(crate) async fn get(address: SocketAddr, host: &str, path: &str) -> Reply {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
     ask(address, &request).await.expect("an answer comes")
 }
 
 /// Runs the real curl against the router; gives back what it printed.
-pub async fn curl(port: u16, path: &str, arguments: &[&str]) -> String {
+pub(crate) async fn curl(port: u16, path: &str, arguments: &[&str]) -> String {
     let output = tokio::process::Command::new("curl")
         .args([
             "-sS",
