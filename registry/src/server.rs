@@ -95,7 +95,7 @@ impl Parts {
     }
 }
 
-/// The registry's answers without a listener, for tests and for other servers.
+/// A registry without a listener, for tests and for other servers. Nobody sweeps its uploads.
 ///
 /// # Errors
 ///
@@ -129,6 +129,11 @@ impl Registry {
     /// The address that it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Its answers without the listener.
+    pub fn router(&self) -> Router {
+        http::router(Arc::clone(&self.parts.shared))
     }
 
     /// A handle to collect garbage with, also while the registry runs.

@@ -68,84 +68,91 @@ fn the_four_kinds() {
     }
 }
 
+fn refused(value: &Value, content_type: Option<&str>, message: &str) {
+    let error = parse(value, content_type).expect_err(message).to_string();
+    assert!(error.contains(message), "{error:?} should say {message:?}");
+}
+
 #[test]
-fn what_is_refused() {
-    let digest = |text: &str| json!({"mediaType": "x/y", "digest": text, "size": 1});
-    for (value, content_type, message) in [
-        (
-            json!([2, null, null, null, null, [], null, null]),
-            None,
-            "no JSON object",
-        ),
-        (json!({"schemaVersion": "2"}), None, "no JSON of a manifest"),
-        (json!({}), None, "schemaVersion must be 2"),
-        (
-            with(image(None), "schemaVersion", 1.into()),
-            None,
-            "schemaVersion must be 2",
-        ),
-        (
-            image(Some("text/plain")),
-            None,
-            "\"text/plain\" is not supported",
-        ),
-        (
-            image(None),
-            Some("text/plain"),
-            "\"text/plain\" is not supported",
-        ),
-        (image(Some(MANIFEST)), Some(DOCKER), "Content-Type is"),
-        (image(None), Some(DOCKER), "has no mediaType"),
-        (image(None), Some(INDEX), "Content-Type is"),
-        (
-            without(image(None), "config"),
+fn what_is_no_manifest() {
+    let fields_in_order = json!([2, null, null, null, null, [], null, null]);
+    refused(&fields_in_order, None, "no JSON object");
+    refused(
+        &json!({"schemaVersion": "2"}),
+        None,
+        "no JSON of a manifest",
+    );
+    refused(&json!({}), None, "schemaVersion must be 2");
+    let version_1 = with(image(None), "schemaVersion", 1.into());
+    refused(&version_1, None, "schemaVersion must be 2");
+}
+
+#[test]
+fn media_types_that_do_not_fit() {
+    refused(
+        &image(Some("text/plain")),
+        None,
+        "\"text/plain\" is not supported",
+    );
+    refused(
+        &image(None),
+        Some("text/plain"),
+        "\"text/plain\" is not supported",
+    );
+    refused(&image(Some(MANIFEST)), Some(DOCKER), "Content-Type is");
+    refused(&image(None), Some(DOCKER), "has no mediaType");
+    refused(&image(None), Some(INDEX), "Content-Type is");
+}
+
+#[test]
+fn fields_of_the_wrong_kind() {
+    for field in ["config", "layers"] {
+        refused(
+            &without(image(None), field),
             None,
             "needs config and layers",
-        ),
-        (
-            without(image(None), "layers"),
-            None,
-            "needs config and layers",
-        ),
-        (
-            with(image(Some(MANIFEST)), "manifests", json!([])),
-            None,
-            "must not have manifests",
-        ),
-        (
-            with(list(Some(INDEX)), "layers", json!([])),
-            None,
-            "must not have config or layers",
-        ),
-        (
-            without(list(Some(INDEX)), "manifests"),
-            None,
-            "needs manifests",
-        ),
-        (
-            with(image(None), "config", digest("sha256:../..")),
-            None,
-            "\"sha256:../..\"",
-        ),
-        (
-            with(image(None), "subject", digest("latest")),
-            None,
-            "\"latest\"",
-        ),
-        (
-            with(list(None), "manifests", json!([digest("md5:1")])),
-            None,
-            "\"md5:1\"",
-        ),
-        (
-            with(image(None), "config", json!({"size": -1})),
-            None,
-            "no JSON of a manifest",
-        ),
-    ] {
-        let error = parse(&value, content_type).expect_err(message).to_string();
-        assert!(error.contains(message), "{error:?} should say {message:?}");
+        );
+        let list = with(list(Some(INDEX)), field, image(None)[field].clone());
+        refused(&list, None, "must not have config or layers");
     }
+    refused(
+        &without(list(Some(INDEX)), "manifests"),
+        None,
+        "needs manifests",
+    );
+    let both = with(image(Some(MANIFEST)), "manifests", json!([]));
+    refused(&both, None, "must not have manifests");
+}
+
+#[test]
+fn links_that_are_malformed() {
+    let to = |text: &str| json!({"mediaType": "x/y", "digest": text, "size": 1});
+    refused(
+        &with(image(None), "config", to("sha256:../..")),
+        None,
+        "\"sha256:../..\"",
+    );
+    refused(
+        &with(image(None), "subject", to("latest")),
+        None,
+        "\"latest\"",
+    );
+    refused(
+        &with(list(None), "manifests", json!([to("md5:1")])),
+        None,
+        "\"md5:1\"",
+    );
+    let negative = with(link(1), "size", (-1).into());
+    refused(
+        &with(image(None), "config", negative),
+        None,
+        "no JSON of a manifest",
+    );
+    refused(
+        &with(image(None), "layers", json!([{}])),
+        None,
+        "no JSON of a manifest",
+    );
 }
 
 #[test]
