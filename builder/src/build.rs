@@ -94,6 +94,15 @@ impl BuildTools {
         }
     }
 
+    /// Does ahead of the first build what it would otherwise wait for.
+    pub(crate) async fn prepare(
+        &self,
+        access: &RegistryAccess,
+        progress: stack::Progress<'_>,
+    ) -> anyhow::Result<()> {
+        self.ready(access, progress).await.map(drop)
+    }
+
     /// Makes sure that the stack is in files, registry and engine. What takes long is told.
     async fn ready(
         &self,
@@ -238,3 +247,6 @@ async fn by_dockerfile(
         formation: std::collections::BTreeMap::new(),
     })
 }
+
+#[cfg(test)]
+mod tests;

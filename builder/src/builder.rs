@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context;
 use axum::Router;
+use fairway_api::images::RegistryAccess;
 use tokio::{net::UnixListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,7 @@ use crate::{
     build::BuildTools,
     receive::{Receiver, hook, http, pushes::Pushes, repositories::Repositories, ssh::SshServer},
     source::Sources,
+    stack::Progress,
     worker::Worker,
 };
 
@@ -86,6 +88,16 @@ impl Builder {
     /// Where git over SSH is served.
     pub fn ssh_addr(&self) -> anyhow::Result<SocketAddr> {
         self.ssh.local_addr()
+    }
+
+    /// Makes the stack images and puts them into the registry, so that the first push does not
+    /// wait for it. `progress` gets a line at a time.
+    pub async fn prepare(
+        &self,
+        registry: &RegistryAccess,
+        progress: Progress<'_>,
+    ) -> anyhow::Result<()> {
+        self.worker.tools.prepare(registry, progress).await
     }
 
     /// Serves and builds until `shutdown`. Pushes and builds that are under way are told to stop

@@ -42,4 +42,4 @@ pub use build::{BuildLimits, BuildSettings};
 pub use builder::Builder;
 pub use config::{BUILDS_AT_ONCE_DEFAULT, Config};
 pub use receive::hook::program::hook_main;
-pub use stack::{StackSettings, toolchain::Toolchain};
+pub use stack::{Progress, StackSettings, toolchain::Toolchain};
