@@ -35,6 +35,7 @@ pub struct Builder {
     ssh: SshServer,
     hooks: UnixListener,
     worker: Worker,
+    tools: Arc<BuildTools>,
     /// Holds the hook socket where the data folder's path is too long for one.
     _socket_folder: Option<SocketFolder>,
 }
@@ -66,7 +67,7 @@ impl Builder {
         let worker = Worker {
             client: config.client,
             builder: config.name,
-            tools,
+            tools: Arc::clone(&tools),
             sources,
             builds_at_once: config.builds_at_once,
         };
@@ -75,6 +76,7 @@ impl Builder {
             ssh,
             hooks,
             worker,
+            tools,
             _socket_folder: socket_folder,
         })
     }
@@ -108,9 +110,14 @@ impl Builder {
             ssh,
             hooks,
             worker,
+            tools,
             _socket_folder,
         } = self;
         let stop = receiver.shutdown.clone();
+        let tending = tokio::spawn({
+            let stop = stop.clone();
+            async move { tools.tend(stop).await }
+        });
         let building = tokio::spawn(worker.run(stop.clone()));
         let served = tokio::select! {
             served = ssh.serve(Arc::clone(&receiver)) => served,
@@ -121,8 +128,10 @@ impl Builder {
         receiver.tasks.close();
         let stopped = async {
             receiver.tasks.wait().await;
-            if let Err(error) = building.await {
-                tracing::error!("the worker ended badly: {error:#}");
+            for task in [building, tending] {
+                if let Err(error) = task.await {
+                    tracing::error!("a part of the builder ended badly: {error:#}");
+                }
             }
         };
         if timeout(STOP_WAIT_MAX, stopped).await.is_err() {

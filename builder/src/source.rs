@@ -2,7 +2,6 @@
 //! was accepted until its build has ended.
 
 pub(crate) mod export;
-pub(crate) mod inside;
 
 use std::{
     collections::HashMap,

@@ -21,12 +21,20 @@ impl Clip {
     /// Lets at most `limit` bytes through in all.
     pub(super) fn new(limit: u64) -> Self {
         let head_left = limit.saturating_sub(TAIL_BYTES as u64 + NOTES_BYTES);
-        Self { limit, head_left, tail: VecDeque::new(), dropped: 0, clipping: false }
+        Self {
+            limit,
+            head_left,
+            tail: VecDeque::new(),
+            dropped: 0,
+            clipping: false,
+        }
     }
 
     /// Passes on what may be shown now.
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let fits = usize::try_from(self.head_left).unwrap_or(usize::MAX).min(bytes.len());
+        let fits = usize::try_from(self.head_left)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
         let (head, rest) = bytes.split_at(fits);
         out.extend_from_slice(head);
         self.head_left -= fits as u64;
@@ -52,7 +60,10 @@ impl Clip {
     /// Passes on the end that was kept.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
         if self.dropped > 0 {
-            let note = format!(" !     {} bytes of output were left out here.\n", self.dropped);
+            let note = format!(
+                " !     {} bytes of output were left out here.\n",
+                self.dropped
+            );
             out.extend_from_slice(note.as_bytes());
         }
         out.extend(std::mem::take(&mut self.tail));

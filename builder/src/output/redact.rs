@@ -20,7 +20,10 @@ impl Redactor {
     pub(super) fn new(secrets: &[Secret]) -> Self {
         let mut by_first = vec![Vec::<Vec<u8>>::new(); 256];
         for secret in secrets.iter().map(Secret::expose) {
-            let lines = secret.lines().map(str::trim).filter(|line| line.len() >= LINE_BYTES_MIN);
+            let lines = secret
+                .lines()
+                .map(str::trim)
+                .filter(|line| line.len() >= LINE_BYTES_MIN);
             for value in lines.chain([secret]) {
                 if let Some(&first) = value.as_bytes().first() {
                     by_first[usize::from(first)].push(value.as_bytes().to_vec());
@@ -31,7 +34,10 @@ impl Redactor {
             values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
             values.dedup();
         }
-        Self { secrets: by_first, held: Vec::new() }
+        Self {
+            secrets: by_first,
+            held: Vec::new(),
+        }
     }
 
     /// Takes the next chunk and gives what is safe to show.
@@ -72,7 +78,9 @@ impl Redactor {
 
 enum Found {
     Nothing,
-    Secret { length: usize },
+    Secret {
+        length: usize,
+    },
     /// The input ends within what may become a secret.
     PerhapsMore,
 }
@@ -80,7 +88,9 @@ enum Found {
 fn find(secrets: &[Vec<u8>], rest: &[u8], ended: bool) -> Found {
     for secret in secrets {
         if rest.starts_with(secret) {
-            return Found::Secret { length: secret.len() };
+            return Found::Secret {
+                length: secret.len(),
+            };
         }
         if !ended && secret.starts_with(rest) {
             return Found::PerhapsMore;

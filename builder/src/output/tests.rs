@@ -32,7 +32,11 @@ fn lines_follow_the_grammar() {
 
 #[test]
 fn secrets_are_blacked_out_wherever_they_stand() {
-    let secrets = ["hunter2-hunter2", "hunter2-", "-----BEGIN KEY-----\nQUJDREVGRw\n----"];
+    let secrets = [
+        "hunter2-hunter2",
+        "hunter2-",
+        "-----BEGIN KEY-----\nQUJDREVGRw\n----",
+    ];
     for (chunks, expected) in [
         (vec!["plain"], "plain"),
         (vec!["a hunter2-hunter2 b"], "a [redacted] b"),
@@ -43,7 +47,10 @@ fn secrets_are_blacked_out_wherever_they_stand() {
         (vec!["hunt", "ing"], "hunting"),
         (vec!["hunt"], "hunt"),
         (vec!["    QUJDREVGRw\n"], "    [redacted]\n"),
-        (vec!["hunter2-hunter2hunter2-hunter2"], "[redacted][redacted]"),
+        (
+            vec!["hunter2-hunter2hunter2-hunter2"],
+            "[redacted][redacted]",
+        ),
     ] {
         assert_eq!(redacted(&secrets, &chunks), expected, "{chunks:?}");
     }

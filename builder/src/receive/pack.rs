@@ -39,8 +39,11 @@ const READ_BYTES: usize = 64 * 1024;
 const CHUNKS_WAITING_MAX: usize = 4;
 /// How long a client may send nothing while git still waits for the rest of a request.
 const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(300);
-/// How long a client may leave its output unread before it counts as gone.
-const CLIENT_STALL_MAX: Duration = Duration::from_secs(60);
+/// How long the client of a fetch may leave git's output unread before it counts as gone. Someone
+/// may have paused it.
+const FETCH_STALL_MAX: Duration = Duration::from_secs(300);
+/// The same for a push, where git and its hook wait meanwhile, and with them the move of the ref.
+const PUSH_STALL_MAX: Duration = Duration::from_secs(15);
 /// How much of a request is still read and dropped after git has stopped reading, in bytes, so
 /// that the client gets to see git's reason instead of a broken connection.
 const REFUSED_INPUT_BYTES_MAX: usize = 1024 * 1024 * 1024;
@@ -208,6 +211,11 @@ async fn carry(
     gone: &AtomicBool,
     outlives_client: bool,
 ) -> bool {
+    let stall_max = if outlives_client {
+        PUSH_STALL_MAX
+    } else {
+        FETCH_STALL_MAX
+    };
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(READ_BYTES);
@@ -219,10 +227,7 @@ async fn carry(
         if gone.load(Ordering::Relaxed) {
             continue;
         }
-        if !matches!(
-            timeout(CLIENT_STALL_MAX, to_client.send(chunk)).await,
-            Ok(Ok(()))
-        ) {
+        if !matches!(timeout(stall_max, to_client.send(chunk)).await, Ok(Ok(()))) {
             gone.store(true, Ordering::Relaxed);
             if !outlives_client {
                 return false;
