@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use fairway_api::{
     images::RegistryAccess,
-    names::{BuilderName, Hostname, NodeName, RouterName},
+    names::{AppName, BuilderName, Hostname, NodeName, RouterName},
     secret::Secret,
 };
 use url::Url;
@@ -48,4 +48,15 @@ pub enum Role {
     Builder(BuilderName),
     Node(NodeName),
     Router(RouterName),
+}
+
+impl Config {
+    /// Where an app answers.
+    pub fn web_url(&self, app: &AppName) -> String {
+        let port = match self.router_http_port {
+            80 => String::new(),
+            port => format!(":{port}"),
+        };
+        format!("http://{app}.{}{port}/", self.base_domain)
+    }
 }

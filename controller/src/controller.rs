@@ -1,20 +1,26 @@
 //! A controller as its process starts and runs it.
 
-use std::{fs, path::Path};
+use std::{collections::HashSet, fs, path::Path};
 
 use anyhow::Context;
+use chrono::TimeDelta;
+use fairway_api::{names::Email, secret::Secret};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    accounts, apps,
     attach::Rendezvous,
     auth::{Logins, Roles},
     builds::{self, Leases},
     config::Config,
     http,
     logs::{app_logs::AppLogs, build_output::BuildOutputs},
+    orchestrator::cluster::Cluster,
+    reconcile,
+    routers::Routers,
     secrets::Secrets,
     state::{AppState, Parts},
-    store::Store,
+    store::{self, Store, columns::now},
     wake::{Bell, Wake},
 };
 
@@ -41,8 +47,13 @@ impl Controller {
         let logs = AppLogs::open(&data.join("logs")).context("open the folder of logs")?;
         let build_output =
             BuildOutputs::open(&data.join("builds")).context("open the folder of build outputs")?;
+        let cluster = Cluster::open(&store, config.registry.clone())
+            .await
+            .context("read the generations of node plans")?;
         let state = AppState::new(Parts {
             store,
+            cluster,
+            routers: Routers::default(),
             secrets,
             logs,
             build_output,
@@ -54,7 +65,16 @@ impl Controller {
             logins: Logins::default(),
             config,
         });
+        settle(&state).await?;
         Ok(Self { state })
+    }
+
+    /// Makes the first account, an admin, when there is no account yet, and returns its password:
+    /// this once, since it is kept nowhere.
+    pub async fn ensure_admin(&self, email: Email) -> anyhow::Result<Option<Secret>> {
+        let made = accounts::ensure_admin(&self.state, email).await;
+        made.map_err(|problem| anyhow::anyhow!(problem))
+            .context("make the first account")
     }
 
     /// The public and the internal API, without a fallback, so that other routers can be merged
@@ -70,8 +90,35 @@ impl Controller {
 
     /// Runs the loops until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        builds::sweep(&self.state, &shutdown).await;
+        tokio::join!(
+            builds::sweep(&self.state, &shutdown),
+            reconcile::run(&self.state, &shutdown),
+        );
         self.state.store.close().await;
         Ok(())
     }
+}
+
+/// How long events are kept.
+const EVENTS_KEPT: TimeDelta = TimeDelta::days(400);
+
+/// Brings in line what may have changed, or been left half-done, while no controller ran.
+async fn settle(state: &AppState) -> anyhow::Result<()> {
+    let settled = apps::settle_hostnames(state).await;
+    settled
+        .map_err(|problem| anyhow::anyhow!(problem))
+        .context("set built-in hostnames")?;
+    let mut tx = state.store.write().await?;
+    let apps: HashSet<_> = store::apps::all(&mut tx)
+        .await?
+        .iter()
+        .map(|app| app.id)
+        .collect();
+    store::events::delete_before(&mut tx, now() - EVENTS_KEPT).await?;
+    store::tokens::delete_expired(&mut tx, now()).await?;
+    tx.commit().await?;
+    state
+        .logs
+        .retain(&apps)
+        .context("remove logs of apps that are gone")
 }

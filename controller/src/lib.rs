@@ -20,17 +20,40 @@ pub mod config;
 pub mod state;
 pub mod wake;
 
+// What was seen, and what is ordered.
+pub mod observed;
+pub mod orchestrator;
+pub mod orders;
+pub mod routers;
+pub mod routing;
+
 // What is kept.
 pub mod attach;
 pub mod logs;
 pub mod secrets;
 pub mod store;
 
-// Who asks, and for what.
+// Who asks, and how the answer reads when it is no.
 pub mod auth;
-pub mod builds;
-pub mod deploy;
 mod http;
+pub mod problem;
+
+// The rules of each noun.
+pub mod accounts;
+pub mod apps;
+pub mod builds;
+pub mod config_vars;
+pub mod domains;
+pub mod formation;
+pub mod git;
+pub mod keys;
+pub mod pods;
+pub mod releases;
+pub mod tokens;
+
+// What is done about it.
+pub mod deploy;
+mod reconcile;
 
 pub use config::{Config, Role, RoleCredential};
 pub use controller::Controller;

@@ -10,6 +10,8 @@ use crate::{
     builds::Leases,
     config::Config,
     logs::{app_logs::AppLogs, build_output::BuildOutputs},
+    orchestrator::cluster::Cluster,
+    routers::Routers,
     secrets::Secrets,
     store::Store,
     wake::{Bell, Wake},
@@ -27,6 +29,10 @@ pub struct Parts {
     pub build_output: BuildOutputs,
     /// Terminals and pods that wait for each other.
     pub attach: Rendezvous,
+    /// The machines: their orders and what they report.
+    pub cluster: Cluster,
+    /// The routers: their table and what they report.
+    pub routers: Routers,
     /// Wakes the reconcile loop; call it after each commit that changes what should run.
     pub wake: Wake,
     /// Rings when a build is queued, ends, or its push does; and when a deployment ends, since that

@@ -29,6 +29,12 @@ pub mod events;
 pub mod formation;
 pub mod releases;
 
+// What the platform does about it.
+pub mod deployments;
+pub mod generations;
+pub mod nodes;
+pub mod pods;
+
 use std::{
     ops::{Deref, DerefMut},
     path::Path,

@@ -242,3 +242,27 @@ pub async fn set_verdict(
         .await?;
     Ok(())
 }
+
+/// A few of an app's builds beyond its `newest`, the newest of them first; for cleaning up after
+/// each build what the last ones left.
+pub async fn beyond_newest(
+    db: &mut Db,
+    app: AppId,
+    newest: u32,
+) -> Result<Vec<BuildId>, StoreError> {
+    let rows = query("SELECT id FROM builds WHERE app_id = $1 ORDER BY id DESC LIMIT 5 OFFSET $2")
+        .bind(app.to_string())
+        .bind(i64::from(newest))
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(|row| row.parsed("id")).collect()
+}
+
+/// All of an app's builds, by id only.
+pub async fn ids(db: &mut Db, app: AppId) -> Result<Vec<BuildId>, StoreError> {
+    let rows = query("SELECT id FROM builds WHERE app_id = $1")
+        .bind(app.to_string())
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(|row| row.parsed("id")).collect()
+}

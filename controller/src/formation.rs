@@ -1,0 +1,144 @@
+//! Scaling: the rules for wanted counts and sizes.
+
+use std::collections::BTreeMap;
+
+use fairway_api::{
+    formation::{Formation, FormationUpdate, QUANTITY_MAX},
+    ids::AppId,
+    names::{ProcessType, SizeName},
+    sizes,
+};
+
+use crate::{
+    auth::Caller,
+    problem::{Answer, Problem},
+    store::{
+        Db,
+        apps::{self, AppRow},
+        columns::now,
+        events,
+        formation::{self, FormationRow},
+        releases,
+    },
+};
+
+/// The process type whose pods run before a release and never beside it: nothing to scale.
+const RELEASE_PHASE: &str = "release";
+
+/// The process types that can be scaled, with their commands: those of the release that is live,
+/// or, before any is, none.
+pub async fn commands(db: &mut Db, app: &AppRow) -> Answer<BTreeMap<ProcessType, String>> {
+    let Some(current) = app.current_release else {
+        return Ok(BTreeMap::new());
+    };
+    let image = releases::get(db, current).await?.image;
+    let processes = image.into_iter().flat_map(|image| image.processes);
+    Ok(processes
+        .filter(|(process_type, _)| process_type.as_str() != RELEASE_PHASE)
+        .map(|(process_type, process)| (process_type, process.command_line))
+        .collect())
+}
+
+/// An app's formation as users see it.
+pub async fn list(db: &mut Db, app: &AppRow) -> Answer<Vec<Formation>> {
+    let mut commands = commands(db, app).await?;
+    let rows = formation::list(db, app.id).await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| Some(shown(app, commands.remove(&row.process_type)?, row)))
+        .collect())
+}
+
+fn shown(app: &AppRow, command: String, row: FormationRow) -> Formation {
+    Formation {
+        id: row.id,
+        app: app.app(),
+        process_type: row.process_type,
+        command,
+        quantity: row.quantity,
+        size: row.size,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    }
+}
+
+/// Changes counts and sizes, all or none. The caller commits and wakes the reconcile loop.
+pub async fn scale(
+    db: &mut Db,
+    app: AppId,
+    updates: &[FormationUpdate],
+    caller: &Caller,
+) -> Answer<Vec<Formation>> {
+    let app = apps::get(db, app).await?;
+    let before = list(db, &app).await?;
+    for update in updates {
+        let known = before
+            .iter()
+            .any(|row| row.process_type == update.process_type);
+        if !known {
+            return Err(unknown_type(&update.process_type, &before));
+        }
+        let size = update.size.as_ref().map(known_size).transpose()?;
+        check_quantity(update)?;
+        let (process_type, quantity) = (&update.process_type, update.quantity);
+        formation::scale(db, app.id, process_type, quantity, size.as_ref(), now()).await?;
+    }
+    let after = list(db, &app).await?;
+    if let Some(message) = describe(&before, &after) {
+        let actor = caller.account.email.as_str();
+        events::record(db, Some(&app.app()), actor, "formation.scaled", &message).await?;
+    }
+    Ok(after)
+}
+
+fn check_quantity(update: &FormationUpdate) -> Answer<()> {
+    if update
+        .quantity
+        .is_some_and(|quantity| quantity > QUANTITY_MAX)
+    {
+        return Err(Problem::invalid(format!(
+            "A process type can have at most {QUANTITY_MAX} pods."
+        ))
+        .hint("Use a larger size, or split the app."));
+    }
+    Ok(())
+}
+
+fn known_size(size: &SizeName) -> Answer<SizeName> {
+    sizes::find(size.as_str())
+        .map(|size| size.name)
+        .ok_or_else(|| {
+            let names: Vec<_> = sizes::all()
+                .into_iter()
+                .map(|size| size.name.to_string())
+                .collect();
+            Problem::invalid(format!("Couldn't find that size ({size})."))
+                .hint(format!("Sizes are {}.", names.join(", ")))
+        })
+}
+
+fn unknown_type(process_type: &ProcessType, known: &[Formation]) -> Problem {
+    let problem = Problem::not_found(&format!("process type ({process_type})"));
+    if known.is_empty() {
+        return problem.hint("Push the app first; its Procfile says which process types it has.");
+    }
+    let names: Vec<_> = known
+        .iter()
+        .map(|row| row.process_type.to_string())
+        .collect();
+    problem.hint(format!("This release has {}.", names.join(", ")))
+}
+
+/// One sentence on what changed; `None` if nothing did.
+fn describe(before: &[Formation], after: &[Formation]) -> Option<String> {
+    let changed: Vec<_> = after
+        .iter()
+        .filter(|row| {
+            !before
+                .iter()
+                .any(|old| old.id == row.id && old.quantity == row.quantity && old.size == row.size)
+        })
+        .map(|row| format!("{}={}:{}", row.process_type, row.quantity, row.size))
+        .collect();
+    (!changed.is_empty()).then(|| format!("Scaled to {}.", changed.join(" ")))
+}

@@ -1,0 +1,241 @@
+//! Streams behind URLs that carry their own proof: logs, build output, terminals.
+//!
+//! Such a URL goes to things that have no token: `curl`, a browser's page, the heroku CLI's log
+//! reader. Its `sig` is sealed with the master key for that path and nothing else, says what may
+//! be read, and ends.
+
+use std::io;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{State, WebSocketUpgrade},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use fairway_api::{
+    ids::{AppId, AttachId, BuildId, LogSessionId},
+    logs::LogLine,
+};
+use futures_util::{Stream, StreamExt, stream};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::extract::{Id, Query};
+use crate::{
+    attach::{End, MESSAGE_BYTES_MAX},
+    logs::app_logs::{Followed, LogFilter},
+    problem::{Answer, Problem},
+    state::AppState,
+    store::{builds, columns::now},
+};
+
+/// How long a log stream's URL can be opened.
+const LOGS_VALID: TimeDelta = TimeDelta::minutes(5);
+/// How long a build output's URL can be opened: it stands in every answer that shows a build.
+const OUTPUT_VALID: TimeDelta = TimeDelta::hours(1);
+/// How long a terminal's URL can be dialled.
+const ATTACH_VALID: TimeDelta = TimeDelta::minutes(5);
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/streams/logs/{id}", get(logs))
+        .route("/streams/builds/{id}", get(build_output))
+        .route("/streams/attach/{id}", get(attach))
+}
+
+/// What a log stream shows.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LogClaim {
+    pub app: AppId,
+    pub filter: LogFilter,
+    pub lines: usize,
+    pub tail: bool,
+}
+
+/// A claim with its end.
+#[derive(Serialize, Deserialize)]
+struct Signed<T> {
+    until: DateTime<Utc>,
+    claim: T,
+}
+
+#[derive(Deserialize)]
+struct Signature {
+    sig: String,
+}
+
+/// A URL for a log stream.
+pub(super) fn logs_url(state: &AppState, id: LogSessionId, claim: &LogClaim) -> Answer<String> {
+    signed(state, &format!("/streams/logs/{id}"), claim, LOGS_VALID)
+}
+
+/// A URL for a build's output.
+pub(super) fn output_url(state: &AppState, id: BuildId) -> Answer<String> {
+    signed(state, &format!("/streams/builds/{id}"), &(), OUTPUT_VALID)
+}
+
+/// A WebSocket URL for the user's end of a terminal.
+pub(super) fn attach_url(state: &AppState, id: AttachId) -> Answer<String> {
+    let url = signed(state, &format!("/streams/attach/{id}"), &(), ATTACH_VALID)?;
+    Ok(url.replacen("http", "ws", 1))
+}
+
+fn signed<T: Serialize>(
+    state: &AppState,
+    path: &str,
+    claim: &T,
+    valid: TimeDelta,
+) -> Answer<String> {
+    let signed = Signed {
+        until: now() + valid,
+        claim,
+    };
+    let text = serde_json::to_vec(&signed).map_err(Problem::fault)?;
+    let base = state.config.public_url.as_str().trim_end_matches('/');
+    Ok(format!(
+        "{base}{path}?sig={}",
+        state.secrets.seal(&text, path)
+    ))
+}
+
+/// Opens a signature made for exactly this path.
+fn verify<T: DeserializeOwned>(state: &AppState, path: &str, sig: &str) -> Answer<T> {
+    let wrong = || {
+        Problem::forbidden("This URL is not valid, or not any more.")
+            .hint("Ask for a fresh one; such URLs end a few minutes after they were made.")
+    };
+    let text = state.secrets.open_sealed(sig, path).map_err(|_| wrong())?;
+    let signed: Signed<T> = serde_json::from_slice(&text).map_err(|_| wrong())?;
+    if signed.until > now() {
+        Ok(signed.claim)
+    } else {
+        Err(wrong())
+    }
+}
+
+async fn logs(
+    State(state): State<AppState>,
+    id: Id,
+    Query(signature): Query<Signature>,
+) -> Answer<Response> {
+    let path = format!("/streams/logs/{}", id.0);
+    let claim: LogClaim = verify(&state, &path, &signature.sig)?;
+    let followed = state
+        .logs
+        .follow(claim.app, claim.filter.clone(), claim.lines);
+    let followed = followed.await.map_err(Problem::fault)?;
+    Ok(text(log_lines(followed, claim)))
+}
+
+/// The past in one piece, then, for a tail, each line as it comes.
+fn log_lines(followed: Followed, claim: LogClaim) -> impl Stream<Item = io::Result<Bytes>> {
+    let past: String = followed.past.iter().map(rendered).collect();
+    let past = stream::iter((!past.is_empty()).then(|| Ok(Bytes::from(past))));
+    let live = claim.tail.then_some(followed.live);
+    let live = stream::unfold((live, claim.filter), |(live, filter)| async move {
+        let mut live = live?;
+        loop {
+            match live.recv().await {
+                Ok(line) if filter.shows(&line) => {
+                    return Some((Ok(Bytes::from(rendered(&line))), (Some(live), filter)));
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(lines)) => {
+                    let note = format!(
+                        "{lines} lines were left out: they came faster than they were read.\n"
+                    );
+                    return Some((Ok(Bytes::from(note)), (Some(live), filter)));
+                }
+                // The app is gone.
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    });
+    past.chain(live)
+}
+
+fn rendered(line: &LogLine) -> String {
+    line.render() + "\n"
+}
+
+async fn build_output(
+    State(state): State<AppState>,
+    id: Id,
+    Query(signature): Query<Signature>,
+) -> Answer<Response> {
+    let path = format!("/streams/builds/{}", id.0);
+    let () = verify(&state, &path, &signature.sig)?;
+    Ok(text(output_of(&state, id.parse("build")?, 0).await?))
+}
+
+/// A build's output from byte `offset` until its push ends.
+pub(super) async fn output_of(
+    state: &AppState,
+    build: BuildId,
+    offset: u64,
+) -> Answer<impl Stream<Item = io::Result<Bytes>> + use<>> {
+    let ended = push_has_ended(state, build).await?;
+    if ended {
+        return Ok(state.build_output.read(build, offset).left_stream());
+    }
+    let output = state
+        .build_output
+        .follow(build, offset)
+        .map_err(Problem::fault)?;
+    // It may have ended between the question and the start of following.
+    if push_has_ended(state, build).await? {
+        state.build_output.close(build);
+    }
+    Ok(output.right_stream())
+}
+
+async fn push_has_ended(state: &AppState, build: BuildId) -> Answer<bool> {
+    Ok(builds::get(&mut *state.store.read().await?, build)
+        .await?
+        .verdict
+        .is_some())
+}
+
+/// Plain text that comes over time.
+pub(super) fn text(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Response {
+    let mut response = Body::from_stream(body).into_response();
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    // Proxies on the way must not collect it.
+    response
+        .headers_mut()
+        .insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn attach(
+    State(state): State<AppState>,
+    id: Id,
+    Query(signature): Query<Signature>,
+    upgrade: WebSocketUpgrade,
+) -> Answer<Response> {
+    let path = format!("/streams/attach/{}", id.0);
+    let () = verify(&state, &path, &signature.sig)?;
+    Ok(join(&state, id.parse("terminal")?, End::User, upgrade))
+}
+
+/// Brings one end of a terminal to the rendezvous.
+pub(super) fn join(
+    state: &AppState,
+    id: AttachId,
+    end: End,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let state = state.clone();
+    upgrade
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .on_upgrade(move |socket| async move { state.attach.join(id, end, socket).await })
+}
