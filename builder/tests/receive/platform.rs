@@ -50,7 +50,7 @@ impl Platform {
         let builder = Builder::bind(Config {
             name: "builder-1".parse().unwrap(),
             // Of its own, since the builder clears the engine of what bears its instance.
-            instance: format!("receive-{}", std::process::id()),,
+            instance: format!("receive-{}", std::process::id()),
             data_dir: data.clone(),
             client: Client::new(base, Some(Secret::new("role"))),
             listen_ssh: SocketAddr::from(([127, 0, 0, 1], 0)),
