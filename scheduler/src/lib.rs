@@ -3,10 +3,10 @@
 //! One function, [`plan`], from everything known at one moment to everything to do about it:
 //!
 //! ```text
-//! Snapshot ──> rollout ──> slots ──> one_off ──> drain ──> place ──┐
-//!     ^        (deploy)    (scale,   (run, the   (retire,  (which   │ again, until no rule has
-//!     └────────────────────restart)──release ────stop)─────machine)─┘ anything to add
-//!                                     phase)
+//! Snapshot ──> drain ──> place ──> rollout ──> slots ──> one_off ──> Plan
+//!    ^         (stop,    (which    (deploy)    (scale,   (run, the     │
+//!    │         remove)   machine)              restart)  release phase)│
+//!    └────────── again, until no rule has anything to add ─────────────┘
 //! ```
 //!
 //! Nothing here does I/O, waits, reads a clock or rolls dice: the time and fresh ids are
@@ -23,16 +23,20 @@
 pub mod action;
 pub mod snapshot;
 
-// The rules, in the order in which they run.
+// The end of pods, and which machine runs a new one.
 pub mod drain;
-pub mod one_off;
+
+pub mod place;
+
+pub mod filter;
+pub mod score;
+
+// What should change: in the order in which the rules run.
 pub mod rollout;
+
 pub mod slots;
 
-// Which machine.
-pub mod filter;
-pub mod place;
-pub mod score;
+pub mod one_off;
 
 mod pass;
 

@@ -19,9 +19,8 @@ const ROUNDS_MAX: usize = 64;
 /// A rule adds to the pass what it wants done for one app.
 type Rule = fn(&App, &mut Pass<'_>);
 
-/// In this order, so that within one round a deployment's pods are made after it began, and what
-/// was retired is stopped if nothing holds it up.
-const RULES: [Rule; 4] = [rollout::advance, slots::keep, one_off::end, drain::stop];
+/// In this order, so that within one round a deployment's pods are made after it began.
+const RULES: [Rule; 3] = [rollout::advance, slots::keep, one_off::end];
 
 /// Decides everything that should be done now.
 ///
@@ -48,13 +47,18 @@ pub fn plan(snapshot: Snapshot, now: DateTime<Utc>, ids: &mut dyn FnMut() -> Pod
     for _ in 0..ROUNDS_MAX {
         let done_before = steps.len();
         pass.wake_at = None;
+        // What is no more makes room first, so that no rule acts on a lack of it that has ended.
+        for app in apps.values_mut() {
+            drain::stop(app, &mut pass);
+            pass.carry_out(app, &mut steps);
+        }
+        place::bind(&mut apps, &nodes, now, &mut steps);
         for app in apps.values_mut() {
             for rule in RULES {
                 rule(app, &mut pass);
                 pass.carry_out(app, &mut steps);
             }
         }
-        place::bind(&mut apps, &nodes, now, &mut steps);
         if steps.len() == done_before {
             break;
         }

@@ -60,6 +60,7 @@ pub(crate) fn by_slot<'a>(
 
 fn fill(app: &App, release: &Release, pass: &mut Pass<'_>) {
     let mut slots = by_slot(app, release);
+    let mut room_made = false;
     for (process_type, want) in app.wanted(release) {
         for ordinal in 1..=want.quantity {
             let pods = slots.remove(&(process_type, ordinal)).unwrap_or_default();
@@ -67,7 +68,10 @@ fn fill(app: &App, release: &Release, pass: &mut Pass<'_>) {
                 None => true,
                 Some((newest, older)) => {
                     for pod in older {
-                        if gives_way(pod, newest, pass) {
+                        if newest.is_up() || !pod.is_up() {
+                            leave(app, pod, pass);
+                        } else if makes_room(app, pod, newest, pass) && !room_made {
+                            room_made = true;
                             leave(app, pod, pass);
                         }
                     }
@@ -103,14 +107,15 @@ fn replica(
     }
 }
 
-/// True when an older pod of a slot has nothing more to do there.
-fn gives_way(older: &Pod, newest: &Pod, pass: &mut Pass<'_>) -> bool {
-    if newest.is_up() || !older.is_up() {
-        return true;
-    }
+/// True when a pod should go although the one that replaces it is not up, since that one finds no
+/// room. One at a time: a full machine is no reason to take a whole app down.
+fn makes_room(app: &App, older: &Pod, newest: &Pod, pass: &mut Pass<'_>) -> bool {
+    let leaves = |pod: &Pod| pod.kind == PodKind::Service && pod.intent != PodIntent::Wanted;
     // Its end makes room only where it is; on a machine that takes no pods it would be in vain.
-    let patience = newest.created_at + Duration::seconds(REPLACE_IN_PLACE_AFTER_SECS);
-    newest.unplaced.is_some() && !pass.must_move(older) && pass.reached(patience)
+    if newest.unplaced.is_none() || pass.must_move(older) || app.pods.values().any(leaves) {
+        return false;
+    }
+    pass.reached(newest.created_at + Duration::seconds(REPLACE_IN_PLACE_AFTER_SECS))
 }
 
 /// Ends a pod; one of a release that never served is in no table and just stops.

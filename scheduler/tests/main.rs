@@ -1,5 +1,9 @@
 //! The planner's tests: scenarios as text, properties, and a seeded simulation. All of them run the
 //! planner in the same small world.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test, what must not be is a failure"
+)]
 
 mod props;
 mod scenarios;

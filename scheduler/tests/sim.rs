@@ -1,2 +1,454 @@
+//! A seeded simulation: the real planner against machines, routers and people that do what real
+//! ones do. Nodes obey and report late, processes crash or never get ready, routers fall silent,
+//! deployments overlap with scaling and restarts, and the controller is restarted between any two
+//! steps. Invariants are checked after each step; a failure prints its seed, and
+//! `FAIRWAY_SIM_SEED=n` plays that one again, `FAIRWAY_SIM_SEEDS=n` more of them.
+
+mod agents;
+mod edges;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Duration, Utc};
+use fairway_api::ids::{AppId, DeploymentId, PodId};
+use fairway_scheduler::{
+    action::{Action, Step},
+    drain::DRAIN_DEADLINE_SECS,
+    filter::MEMORY_OVERCOMMIT,
+    rollout::{
+        RELEASE_PHASE_DEADLINE_SECS, START_ALLOWANCE_SECS, SWITCH_DEADLINE_SECS,
+        UNPLACED_PATIENCE_SECS,
+    },
+    snapshot::{PodIntent, PodKind, Snapshot},
+};
+
+use self::{
+    agents::{Agent, Fate},
+    edges::Edge,
+};
+use crate::world::{TypeOf, World, routed};
+
+/// Seeds played in every test run; more come by the environment.
+const SEEDS: u64 = 40;
+/// Steps of a run in which things go wrong; then everything gets well and must come to rest.
+const STEPS: u32 = 120;
+/// The most steps from there to rest: all deadlines one after the other.
+const STEPS_TO_REST_MAX: u32 = 4_000;
+/// The longest step, in seconds: such as a laptop that slept, or nothing to do.
+const STEP_SECS_MAX: u64 = 12;
+/// The longest that one deployment may be active, in seconds: all its deadlines together.
+const DEPLOYMENT_SECS_MAX: i64 =
+    RELEASE_PHASE_DEADLINE_SECS + START_ALLOWANCE_SECS + 60 + SWITCH_DEADLINE_SECS;
+
 #[test]
-fn todo_sim() {}
+fn every_seed_keeps_the_invariants() {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let seeds = match (number("FAIRWAY_SIM_SEED"), number("FAIRWAY_SIM_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, seeds) => 0..seeds.unwrap_or(SEEDS),
+    };
+    for seed in seeds {
+        let played = std::panic::catch_unwind(|| Sim::new(seed).play());
+        assert!(
+            played.is_ok(),
+            "FAIRWAY_SIM_SEED={seed} breaks an invariant, see above"
+        );
+    }
+}
+
+/// Random numbers of a seed (SplitMix64).
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+
+    /// True in `percent` of a hundred cases.
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
+        self.roll(100) < percent
+    }
+}
+
+struct Sim {
+    dice: Dice,
+    world: World,
+    apps: Vec<AppId>,
+    agents: BTreeMap<String, Agent>,
+    edges: BTreeMap<String, Edge>,
+    /// When each deployment became active.
+    active: BTreeMap<DeploymentId, DateTime<Utc>>,
+    /// When each pod was retired.
+    retired: BTreeMap<PodId, DateTime<Utc>>,
+    /// What was done, for whoever looks for the cause of a failure.
+    story: Vec<String>,
+}
+
+/// How many lines of its story a failed run prints.
+const STORY_LINES: usize = 60;
+
+impl Drop for Sim {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what led to it")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let told = self.story.len().saturating_sub(STORY_LINES);
+            eprintln!("{}", self.story[told..].join("\n"));
+        }
+    }
+}
+
+impl Sim {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let mut world = World::new();
+        let apps = (0..=dice.roll(2))
+            .map(|n| world.add_app(&format!("app{n}")))
+            .collect();
+        let mut agents = BTreeMap::new();
+        for n in 0..=dice.roll(3) {
+            // Some machines are too small for the surge of a deployment.
+            world.set_node(&format!("n{n}"), 600 + dice.roll(4) * 1000, 4000);
+            agents.insert(format!("n{n}"), Agent::default());
+        }
+        let edges = (0..=dice.roll(2))
+            .map(|n| (format!("r{n}"), Edge::default()))
+            .collect();
+        let (active, retired, story) = (BTreeMap::new(), BTreeMap::new(), vec![]);
+        Self {
+            dice,
+            world,
+            apps,
+            agents,
+            edges,
+            active,
+            retired,
+            story,
+        }
+    }
+
+    fn play(mut self) {
+        for _ in 0..STEPS {
+            self.people();
+            self.step(Fate::any);
+        }
+        for edge in self.edges.values_mut() {
+            edge.wake_up();
+        }
+        for _ in 0..STEPS_TO_REST_MAX {
+            let moved = self.step(|_| Fate::Ready);
+            if !moved && self.is_at_rest() {
+                return self.check_rest();
+            }
+        }
+        panic!(
+            "no rest after {STEPS_TO_REST_MAX} steps: {:#?}",
+            self.world.snapshot.apps
+        );
+    }
+
+    /// Somebody wants something.
+    fn people(&mut self) {
+        let app = self.apps[usize::try_from(self.dice.roll(self.apps.len() as u64)).unwrap()];
+        match self.dice.roll(30) {
+            0..=2 => {
+                let types = self.some_types();
+                let from_push = self.dice.chance(60);
+                self.world.deploy(app, &types, from_push);
+            }
+            3..=4 => {
+                let name = ["web", "worker"][usize::from(self.dice.chance(40))];
+                let size = ["standard-1x", "nano"][usize::from(self.dice.chance(20))];
+                let quantity = u32::try_from(self.dice.roll(4)).unwrap();
+                self.world.scale(app, name, quantity, size);
+            }
+            5 => self.restart_one(app),
+            6 => {
+                // The controller restarts: it knows what is in the database, and nobody's reports.
+                self.world.snapshot.routers.seen.clear();
+                self.world.snapshot.routers.observing_since = self.world.now;
+            }
+            _ => {}
+        }
+    }
+
+    fn some_types(&mut self) -> Vec<TypeOf> {
+        let mut types = vec![TypeOf {
+            name: "web".into(),
+            quantity: 1,
+        }];
+        if self.dice.chance(50) {
+            let quantity = u32::try_from(self.dice.roll(3)).unwrap();
+            types.push(TypeOf {
+                name: "worker".into(),
+                quantity,
+            });
+        }
+        if self.dice.chance(30) {
+            types.push(TypeOf {
+                name: "release".into(),
+                quantity: 0,
+            });
+        }
+        types
+    }
+
+    fn restart_one(&mut self, app: AppId) {
+        let app_now = &self.world.snapshot.apps[&app];
+        let serving = app_now.pods.values().find(|pod| {
+            pod.kind == PodKind::Service
+                && pod.intent == PodIntent::Wanted
+                && Some(pod.release) == app_now.current
+        });
+        if let Some(id) = serving.map(|pod| pod.id) {
+            self.world.restart(app, id);
+        }
+    }
+
+    /// Time passes, everybody acts a bit, the planner plans. True if it did something.
+    fn step(&mut self, fate: fn(&mut Dice) -> Fate) -> bool {
+        self.world.now +=
+            Duration::milliseconds(i64::try_from(self.dice.roll(STEP_SECS_MAX * 1000)).unwrap());
+        for (name, agent) in &mut self.agents {
+            agent.step(name, &mut self.world, &mut self.dice, fate);
+        }
+        for (name, edge) in &mut self.edges {
+            edge.step(name, &mut self.world, &mut self.dice);
+        }
+        let before = self.world.snapshot.clone();
+        let steps = self.world.plan();
+        self.tell(&steps);
+        self.check(&before, &steps);
+        !steps.is_empty()
+    }
+
+    fn tell(&mut self, steps: &[Step]) {
+        if steps.is_empty() {
+            return;
+        }
+        let lines = steps
+            .iter()
+            .map(|step| self.world.render(&BTreeMap::new(), step));
+        let mut lines: Vec<String> = lines.map(|line| format!("  {line}")).collect();
+        for app in self.world.snapshot.apps.values() {
+            let pods = app.pods.values().map(|pod| {
+                let up = if pod.is_up() { "+" } else { "" };
+                format!("{}{up}", self.world.label(app.id, pod.id))
+            });
+            lines.push(format!(
+                "{}: {}",
+                app.name,
+                pods.collect::<Vec<_>>().join(" ")
+            ));
+        }
+        self.story.push(format!("{}", self.world.now));
+        self.story.extend(lines);
+    }
+
+    /// What must hold after every step.
+    fn check(&mut self, before: &Snapshot, steps: &[Step]) {
+        for step in steps {
+            self.check_step(before, step);
+        }
+        self.check_one_release_per_table();
+        self.check_capacity();
+        self.check_served(before);
+        let now = self.world.now;
+        for app in self.world.snapshot.apps.values() {
+            let active = app.deployments.iter().filter(|open| open.state.is_active());
+            assert!(
+                active.clone().count() <= 1,
+                "two active deployments of {}",
+                app.name
+            );
+            for deployment in active {
+                let since = *self.active.entry(deployment.id).or_insert(now);
+                let slack = i64::try_from(STEP_SECS_MAX).unwrap() * 4;
+                let age = (now - since).num_seconds();
+                assert!(
+                    age <= DEPLOYMENT_SECS_MAX + slack,
+                    "a deployment that does not end"
+                );
+            }
+        }
+    }
+
+    /// The order rule: nothing is stopped while a router that lives may send requests to it.
+    fn check_step(&mut self, before: &Snapshot, step: &Step) {
+        let now = self.world.now;
+        match &step.action {
+            Action::Retire { pod, .. } => drop(self.retired.insert(*pod, now)),
+            Action::Switch {
+                retire,
+                release,
+                deployment,
+                ..
+            } => {
+                self.retired.extend(retire.iter().map(|pod| (*pod, now)));
+                self.check_all_up(step.app, *release, *deployment);
+            }
+            Action::Stop { pod } => {
+                let retired = self.retired.get(pod).copied().unwrap_or(now);
+                let late = now >= retired + Duration::seconds(DRAIN_DEADLINE_SECS);
+                for (name, edge) in &self.edges {
+                    let used = edge.uses(*pod) && edge.is_live(now);
+                    assert!(!used || late, "{pod:?} is stopped and {name} still uses it");
+                }
+            }
+            Action::Remove { pod } => {
+                let bound = before.apps[&step.app]
+                    .pods
+                    .get(pod)
+                    .and_then(|it| it.node.clone());
+                if let Some(node) = bound {
+                    let runs = self.agents[node.as_str()].runs(*pod);
+                    assert!(!runs, "{pod:?} is forgotten and still runs");
+                }
+            }
+            Action::Create(_)
+            | Action::Bind { .. }
+            | Action::Unplaced { .. }
+            | Action::Advance { .. } => {}
+        }
+    }
+
+    /// At the flip every wanted pod of the new release is up.
+    fn check_all_up(
+        &self,
+        app: AppId,
+        release: fairway_api::ids::ReleaseId,
+        deployment: DeploymentId,
+    ) {
+        let app = &self.world.snapshot.apps[&app];
+        for (process_type, want) in app.wanted(&app.releases[&release]) {
+            let up = app.pods.values().filter(|pod| {
+                pod.release == release && pod.process_type == *process_type && pod.is_up()
+            });
+            let (up, wanted) = (up.count(), want.quantity as usize);
+            assert!(
+                up >= wanted,
+                "{deployment:?} flips with {up} of {wanted} {process_type}"
+            );
+        }
+    }
+
+    fn check_one_release_per_table(&self) {
+        for (app, pod) in routed(&self.world.snapshot) {
+            assert_eq!(Some(pod.release), app.current, "two releases in one table");
+        }
+    }
+
+    fn check_capacity(&self) {
+        for (name, node) in &self.world.snapshot.nodes {
+            let pods = self
+                .world
+                .snapshot
+                .apps
+                .values()
+                .flat_map(|app| app.pods.values());
+            let promised: u64 = pods
+                .filter(|pod| pod.node.as_ref() == Some(name))
+                .filter_map(|pod| pod.resources())
+                .map(|resources| resources.memory_bytes)
+                .sum();
+            let has = node.capacity.unwrap().memory_bytes;
+            assert!(
+                promised <= has * MEMORY_OVERCOMMIT,
+                "{name} promises more than it may"
+            );
+        }
+    }
+
+    /// The planner never makes an app serve with fewer pods than it had, or than are wanted. The
+    /// one exception is a full machine, on which a replacement has waited in vain.
+    fn check_served(&self, before: &Snapshot) {
+        for app in self.world.snapshot.apps.values() {
+            let Some(release) = app.current_release() else {
+                continue;
+            };
+            let wanted = app.wanted(release);
+            let wanted = wanted.get(&fairway_api::names::ProcessType::web());
+            let wanted = wanted.map_or(0, |want| want.quantity as usize);
+            let served = |snapshot: &Snapshot| {
+                let pods = routed(snapshot).filter(|(routed, _)| routed.id == app.id);
+                // A slot with two pods, the old and the new one, is still one.
+                let slots: BTreeSet<u32> = pods.map(|(_, pod)| pod.ordinal).collect();
+                // Scaling down takes the highest slots, whatever state the others are in.
+                slots
+                    .into_iter()
+                    .filter(|&ordinal| ordinal as usize <= wanted)
+                    .count()
+            };
+            let (had, has) = (served(before), served(&self.world.snapshot));
+            let full = app.pods.values().any(|pod| pod.unplaced.is_some());
+            let enough = has >= had || full;
+            assert!(
+                enough,
+                "{}: {had} pods served, now {has} of {wanted}",
+                app.name
+            );
+        }
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let snapshot = &self.world.snapshot;
+        let pods = || snapshot.apps.values().flat_map(|app| app.pods.values());
+        let settled = pods()
+            .all(|pod| pod.intent == PodIntent::Wanted && (pod.is_up() || pod.unplaced.is_some()));
+        settled
+            && snapshot.apps.values().all(|app| app.deployments.is_empty())
+            && self
+                .edges
+                .values()
+                .all(|edge| edge.is_idle(snapshot.routes_generation))
+            && !self.is_waiting_for_room()
+    }
+
+    /// A replacement that found no room makes the old pod give way after a while.
+    fn is_waiting_for_room(&self) -> bool {
+        let patience = Duration::seconds(UNPLACED_PATIENCE_SECS);
+        let apps = self.world.snapshot.apps.values();
+        apps.flat_map(|app| app.pods.values())
+            .any(|pod| pod.unplaced.is_some() && self.world.now < pod.created_at + patience)
+    }
+
+    /// At rest there is exactly what people asked for, and nothing else runs anywhere.
+    fn check_rest(&self) {
+        for app in self.world.snapshot.apps.values() {
+            let mut wanted = BTreeMap::new();
+            if let Some(release) = app.current_release() {
+                for (process_type, want) in app.wanted(release) {
+                    wanted.insert(process_type.to_string(), want.quantity as usize);
+                }
+            }
+            wanted.retain(|_, quantity| *quantity > 0);
+            let mut have: BTreeMap<String, usize> = BTreeMap::new();
+            for pod in app.pods.values().filter(|pod| pod.kind == PodKind::Service) {
+                assert_eq!(
+                    Some(pod.release),
+                    app.current,
+                    "a leftover of another release"
+                );
+                *have.entry(pod.process_type.to_string()).or_default() += 1;
+            }
+            assert_eq!(have, wanted, "{}", app.name);
+        }
+        let known = |id| {
+            self.world
+                .snapshot
+                .apps
+                .values()
+                .any(|app| app.pods.contains_key(&id))
+        };
+        for agent in self.agents.values() {
+            assert!(agent.pods().all(known), "something runs that nobody wants");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Simulated agents: they fetch their orders late, start and stop pods, and report late.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fairway_api::ids::{AppId, PodId};
+use fairway_scheduler::snapshot::{PodIntent, PodKind};
+
+use super::Dice;
+use crate::world::{World, status};
+
+/// What becomes of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Ready,
+    Crashes,
+    NeverReady,
+    Refused,
+    /// It starts, and starts, and starts.
+    Hangs,
+}
+
+impl Fate {
+    pub(super) fn any(dice: &mut Dice) -> Self {
+        match dice.roll(20) {
+            0 => Self::Crashes,
+            1 => Self::NeverReady,
+            2 => Self::Refused,
+            3 => Self::Hangs,
+            _ => Self::Ready,
+        }
+    }
+}
+
+/// One machine's agent.
+#[derive(Debug, Default)]
+pub(super) struct Agent {
+    /// The pods of the plan it fetched last.
+    orders: BTreeMap<PodId, (AppId, PodKind)>,
+    /// What runs, and the word of its status.
+    running: BTreeMap<PodId, Container>,
+}
+
+#[derive(Debug)]
+struct Container {
+    app: AppId,
+    kind: PodKind,
+    fate: Fate,
+    word: &'static str,
+}
+
+impl Agent {
+    /// A bit of an agent's work, each part of which may come later instead.
+    pub(super) fn step(
+        &mut self,
+        name: &str,
+        world: &mut World,
+        dice: &mut Dice,
+        fate: fn(&mut Dice) -> Fate,
+    ) {
+        if dice.chance(60) {
+            self.fetch(name, world);
+        }
+        self.obey(dice, fate);
+        if dice.chance(70) {
+            self.report(name, world);
+        }
+    }
+
+    pub(super) fn runs(&self, pod: PodId) -> bool {
+        self.running.contains_key(&pod)
+    }
+
+    pub(super) fn pods(&self) -> impl Iterator<Item = PodId> {
+        self.running.keys().copied()
+    }
+
+    fn fetch(&mut self, name: &str, world: &World) {
+        let bound = world.snapshot.apps.values().flat_map(|app| {
+            let pods = app.pods.values();
+            pods.filter(|pod| {
+                pod.intent != PodIntent::Stopping
+                    && pod.node.as_ref().is_some_and(|node| node.as_str() == name)
+            })
+            .map(|pod| (pod.id, (app.id, pod.kind)))
+        });
+        self.orders = bound.collect();
+    }
+
+    fn obey(&mut self, dice: &mut Dice, fate: fn(&mut Dice) -> Fate) {
+        for (&id, &(app, kind)) in &self.orders {
+            if let Some(container) = self.running.get_mut(&id) {
+                container.live_on(dice, fate);
+            } else if dice.chance(80) {
+                let container = Container {
+                    app,
+                    kind,
+                    fate: fate(dice),
+                    word: "pending",
+                };
+                self.running.insert(id, container);
+            }
+        }
+        let unwanted: Vec<_> = self
+            .running
+            .keys()
+            .filter(|id| !self.orders.contains_key(id))
+            .copied()
+            .collect();
+        for id in unwanted {
+            if dice.chance(50) {
+                self.running.remove(&id);
+            } else if let Some(container) = self.running.get_mut(&id)
+                && !container.word.starts_with("exit")
+            {
+                container.word = "stopping";
+            }
+        }
+    }
+
+    fn report(&self, name: &str, world: &mut World) {
+        let now = world.now;
+        // The plan this agent works on lacks them, and they are not there.
+        let ordered: BTreeSet<PodId> = self.orders.keys().copied().collect();
+        for app in world.snapshot.apps.values_mut() {
+            for pod in app.pods.values_mut() {
+                if pod.node.as_ref().is_none_or(|node| node.as_str() != name) {
+                    continue;
+                }
+                match self.running.get(&pod.id) {
+                    Some(container) => {
+                        assert_eq!(container.app, app.id);
+                        let is_news = pod.status.as_ref().is_none_or(|seen| {
+                            seen.phase != status(pod.id, container.word, now).phase
+                        });
+                        // The same crash was reported before, with the same time.
+                        if is_news && !(container.word.starts_with("crash") && pod.has_crashed()) {
+                            pod.status = Some(status(pod.id, container.word, now));
+                        }
+                    }
+                    None if pod.intent == PodIntent::Stopping && !ordered.contains(&pod.id) => {
+                        pod.gone = true;
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+/// What an agent remembers of a pod that it has reported as crashed.
+trait HasCrashed {
+    fn has_crashed(&self) -> bool;
+}
+
+impl HasCrashed for fairway_scheduler::snapshot::Pod {
+    fn has_crashed(&self) -> bool {
+        self.status.as_ref().is_some_and(|seen| seen.restarts > 0)
+    }
+}
+
+impl Container {
+    fn live_on(&mut self, dice: &mut Dice, fate: fn(&mut Dice) -> Fate) {
+        self.word = match (self.kind, self.fate, self.word) {
+            (_, _, "pending") => "starting",
+            (PodKind::ReleasePhase | PodKind::Run, Fate::Ready, _) => "exit:0",
+            (PodKind::ReleasePhase | PodKind::Run, Fate::Hangs, _) => "ready",
+            (PodKind::ReleasePhase | PodKind::Run, _, _) => "exit:1",
+            (_, Fate::Ready, _) => "ready",
+            (_, Fate::Crashes, _) => "crash:1",
+            (_, Fate::NeverReady, _) => "never-ready",
+            (_, Fate::Refused, _) => "refused:no_such_image",
+            (_, Fate::Hangs, _) => "starting",
+        };
+        // A process that runs may end at any time, and a bad one may get well when it is started
+        // again.
+        if self.kind == PodKind::Service && dice.chance(5) {
+            self.fate = fate(dice);
+        }
+    }
+}
