@@ -163,7 +163,10 @@ impl Record {
             "\" dyno={} connect={}ms service={}ms status={status} bytes={} protocol={}",
             self.endpoint.as_ref().map_or("", |endpoint| &endpoint.name),
             self.connect.as_millis(),
-            self.started.elapsed().as_millis(),
+            self.started
+                .elapsed()
+                .saturating_sub(self.connect)
+                .as_millis(),
             self.bytes,
             self.scheme,
         )

@@ -194,7 +194,10 @@ async fn send(
                             in_flight,
                         });
                     }
-                    Err(miss) => miss,
+                    Err(miss) => {
+                        reuse = Reuse::Never;
+                        miss
+                    }
                 }
             }
             Err(failure) => {
@@ -211,7 +214,6 @@ async fn send(
             Miss::Again { request, failure } if tries < TRIES_MAX => (*request, failure),
             Miss::Again { failure, .. } | Miss::Final(failure) => return Err(failure),
         };
-        reuse = Reuse::Never;
         drop(in_flight);
         in_flight = match route.choose(&tried).1 {
             Ok(next) => next,
@@ -268,6 +270,7 @@ async fn within_limits<T>(
             Stage::Client => (CLIENT_BODY_IDLE, Failure::ClientTimeout),
             Stage::Pod | Stage::Ended => (RESPONSE_HEAD_TIMEOUT, Failure::Timeout),
             Stage::Broken => return Err(Failure::ClientGone),
+            Stage::Malformed => return Err(Failure::BadRequest),
         };
         until = upload.moved().max(begun) + limit;
         if until <= Instant::now() {
@@ -278,12 +281,11 @@ async fn within_limits<T>(
 
 /// What an error on a pod's connection means.
 fn judge<B>(error: &TrySendError<B>, progress: Option<&Progress>) -> Failure {
-    if progress.is_some_and(|upload| upload.stage() == Stage::Broken) {
-        Failure::ClientGone
-    } else if error.error().is_parse() {
-        Failure::BadResponse
-    } else {
-        Failure::Reset
+    match progress.map(Progress::stage) {
+        Some(Stage::Broken) => Failure::ClientGone,
+        Some(Stage::Malformed) => Failure::BadRequest,
+        _ if error.error().is_parse() => Failure::BadResponse,
+        _ => Failure::Reset,
     }
 }
 
@@ -324,7 +326,12 @@ fn pass_on(
             return Err(Failure::BadResponse);
         };
         let pod = hyper::upgrade::on(&mut response);
-        worker.spawn(tunnel::carry(client, pod, in_flight, record));
+        let place = worker.tunnel_place();
+        let carry = tunnel::carry(client, pod, in_flight, record);
+        worker.spawn(async move {
+            carry.await;
+            drop(place);
+        });
         let (mut head, _) = response.into_parts();
         headers::for_client(&mut head);
         return Ok(Response::from_parts(head, Answer::Page(Full::default())));

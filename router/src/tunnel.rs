@@ -30,9 +30,10 @@ use crate::{
 /// since a peer that vanished without a word would be counted as in flight for ever.
 const TUNNEL_IDLE: Duration = Duration::from_secs(60 * 60);
 
-/// How long one side may go on after the other has said that it will send no more. A client that
-/// keeps its half open must not keep the pod from counting as drained.
-const HALF_CLOSED_MAX: Duration = Duration::from_secs(5);
+/// How long a client may keep its half open after the pod has closed: a pod that has ended must not
+/// count as in flight for the sake of a client that does not care. The other way round there is no
+/// such limit, since a pod may have much to say after the client's last word.
+const CLIENT_LINGER_MAX: Duration = Duration::from_secs(2);
 
 /// Carries bytes between the client and the pod until one of them has enough. Dropping the future
 /// closes both.
@@ -50,13 +51,14 @@ pub(crate) async fn carry(
         }
     };
     let (sent, received) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let half_closed = Arc::new(Notify::new());
-    let metered = |io, written: &Arc<AtomicU64>| Metered {
+    let pod_ended = Arc::new(Notify::new());
+    let metered = |io, written: &Arc<AtomicU64>, closed| Metered {
         io: TokioIo::new(io),
         written: written.clone(),
-        half_closed: half_closed.clone(),
+        closed,
     };
-    let (mut client, mut pod) = (metered(client, &sent), metered(pod, &received));
+    let mut client = metered(client, &sent, Some(pod_ended.clone()));
+    let mut pod = metered(pod, &received, None);
     let silence = async {
         let mut before = None;
         loop {
@@ -67,9 +69,9 @@ pub(crate) async fn carry(
             sleep(TUNNEL_IDLE).await;
         }
     };
-    let one_side_left = async {
-        half_closed.notified().await;
-        sleep(HALF_CLOSED_MAX).await;
+    let client_lingers = async {
+        pod_ended.notified().await;
+        sleep(CLIENT_LINGER_MAX).await;
     };
     record.end = tokio::select! {
         end = copy_bidirectional(&mut client, &mut pod) => match end {
@@ -82,7 +84,7 @@ pub(crate) async fn carry(
             }
         },
         () = silence => End::Failed(Failure::Idle),
-        () = one_side_left => End::Complete,
+        () = client_lingers => End::Complete,
     };
     record.bytes = sent.load(Relaxed);
     drop(in_flight);
@@ -98,11 +100,11 @@ fn is_hangup(error: &io::Error) -> bool {
     )
 }
 
-/// A stream that counts what is written to it, and tells when nothing more will be.
+/// A stream that counts what is written to it, and tells when nothing more will be written.
 struct Metered<I> {
     io: I,
     written: Arc<AtomicU64>,
-    half_closed: Arc<Notify>,
+    closed: Option<Arc<Notify>>,
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
@@ -131,7 +133,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Metered<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.half_closed.notify_one();
+        if let Some(closed) = &self.closed {
+            closed.notify_one();
+        }
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

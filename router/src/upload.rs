@@ -41,8 +41,10 @@ pub(crate) enum Stage {
     Client,
     /// Nobody: all of it was handed over.
     Ended,
-    /// The client went away or broke the rules in the middle.
+    /// The client went away in the middle.
     Broken,
+    /// What the client sent in the middle is not HTTP.
+    Malformed,
 }
 
 impl Upload {
@@ -77,7 +79,8 @@ impl Progress {
             0 => Stage::Pod,
             1 => Stage::Client,
             2 => Stage::Ended,
-            _ => Stage::Broken,
+            3 => Stage::Broken,
+            _ => Stage::Malformed,
         }
     }
 
@@ -123,6 +126,7 @@ impl Body for Upload {
         progress.note(match &frame {
             Some(Ok(_)) if body.is_end_stream() => Stage::Ended,
             Some(Ok(_)) => Stage::Pod,
+            Some(Err(error)) if is_malformed(error) => Stage::Malformed,
             Some(Err(_)) => Stage::Broken,
             None => Stage::Ended,
         });
@@ -140,4 +144,14 @@ impl Body for Upload {
             .as_ref()
             .map_or(SizeHint::with_exact(0), |(body, _)| body.size_hint())
     }
+}
+
+/// True for chunks that break the rules, as opposed to a connection that ended.
+fn is_malformed(error: &hyper::Error) -> bool {
+    use std::io::{
+        Error,
+        ErrorKind::{InvalidData, InvalidInput},
+    };
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+    source.is_some_and(|source| matches!(source.kind(), InvalidData | InvalidInput))
 }

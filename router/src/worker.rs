@@ -128,6 +128,12 @@ impl Worker {
         drop(self.tasks.spawn(task));
     }
 
+    /// The place of a tunnel among the connections: the one it came from has given up its own, or
+    /// is about to.
+    pub(crate) fn tunnel_place(&self) -> Option<OwnedSemaphorePermit> {
+        self.connections.clone().try_acquire_owned().ok()
+    }
+
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         let port = listener.local_addr().map_or(0, |address| address.port());
         loop {
