@@ -1,20 +1,39 @@
-//! From an image, a config or an older release to a new release and its deployment.
+//! From an image, a config or an older release to a new release and its deployment, and at the end
+//! of the deployment to the pusher's verdict.
 //!
-//! Each function works in the caller's transaction, so that what caused the release (a build's
-//! result, a version of the config vars) and the release stand or fall together. After the commit
-//! the caller wakes the reconcile loop.
+//! The functions that make a release work in the caller's transaction, so that what caused it (a
+//! build's result, a version of the config vars), the release and its deployment stand or fall
+//! together. After the commit the caller wakes the reconcile loop, which does the rest; nothing in
+//! here waits for it.
+
+pub mod one_off;
+pub mod output;
+pub mod spec;
+
+mod verdict;
 
 use chrono::{DateTime, Utc};
 use fairway_api::{
-    accounts::UserRef, build_orders::BuiltImage, ids::ReleaseId, releases::ReleaseStatus,
+    accounts::UserRef,
+    build_orders::BuiltImage,
+    ids::{DeploymentId, ReleaseId},
+    releases::ReleaseStatus,
+};
+use fairway_scheduler::snapshot::DeploymentState;
+
+use crate::{
+    config_vars::{self, ConfigVarsError},
+    secrets::Secrets,
+    store::{
+        Db, StoreError,
+        apps::{self, AppRow},
+        builds::{self, BuildRow},
+        deployments::{self, DeploymentRow},
+        releases::{self, ReleaseRow},
+    },
 };
 
-use crate::store::{
-    Db, StoreError,
-    apps::{self, AppRow},
-    builds::{self, BuildRow},
-    releases::{self, ReleaseRow},
-};
+pub(crate) use verdict::tell_pushers;
 
 /// Why a release could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +43,8 @@ pub enum DeployError {
     Refused(String),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Config(#[from] ConfigVarsError),
 }
 
 /// The release of a build that has just succeeded, with the app's newest config vars.
@@ -52,11 +73,13 @@ pub async fn release_from_build(
     };
     releases::insert(db, &release).await?;
     builds::set_release(db, build.id, release.id).await?;
+    deployments::insert(db, &deployment(&release, Some(build), now)).await?;
     Ok(release)
 }
 
-/// The release of changed config vars: the current release's image with the new version. Before the
-/// first push it has no image and is live at once, since there is nothing to run.
+/// The release of changed config vars: the image that the app runs, or is on its way to, with the
+/// new version. Before the first push it has no image and is live at once, since there is nothing
+/// to run.
 pub async fn release_from_config(
     db: &mut Db,
     app: &AppRow,
@@ -65,54 +88,74 @@ pub async fn release_from_config(
     user: &UserRef,
     now: DateTime<Utc>,
 ) -> Result<ReleaseRow, StoreError> {
-    let current = match app.current_release {
+    // A push that is under way would otherwise be undone by a config change that comes after it.
+    let underway = deployments::newest_open(db, app.id).await?;
+    let base = match underway.or(app.current_release) {
         Some(id) => Some(releases::get(db, id).await?),
         None => None,
     };
-    let image = current.as_ref().and_then(|release| release.image.clone());
+    let runs = base.as_ref().is_some_and(|base| base.image.is_some());
     let release = ReleaseRow {
         id: ReleaseId::generate(),
         app: app.id,
         version: apps::next_release_version(db, app.id).await?,
         description: description.into(),
-        status: if image.is_some() {
+        status: if runs {
             ReleaseStatus::Pending
         } else {
             ReleaseStatus::Succeeded
         },
         failure: None,
         user: user.clone(),
-        build: current.as_ref().and_then(|release| release.build),
-        commit: current.as_ref().and_then(|release| release.commit.clone()),
-        image,
+        build: base.as_ref().and_then(|base| base.build),
+        commit: base.as_ref().and_then(|base| base.commit.clone()),
+        image: base.and_then(|base| base.image),
         config_version,
         created_at: now,
         updated_at: now,
     };
     releases::insert(db, &release).await?;
-    if release.image.is_none() {
+    if runs {
+        deployments::insert(db, &deployment(&release, None, now)).await?;
+    } else {
         apps::set_current_release(db, app.id, release.id, now).await?;
     }
     Ok(release)
 }
 
-/// A new release that copies image and config of an older one.
+/// A new release that copies image and config vars of an older one. The config vars become a new
+/// version too, so that what `config` shows is what runs.
 pub async fn roll_back(
+    secrets: &Secrets,
     db: &mut Db,
     app: &AppRow,
     to: &ReleaseRow,
     user: &UserRef,
     now: DateTime<Utc>,
 ) -> Result<ReleaseRow, DeployError> {
+    let refused = |text: String| Err(DeployError::Refused(text));
     if to.image.is_none() {
-        return Err(DeployError::Refused(format!(
-            "v{} has no image to run.",
-            to.version
-        )));
+        return refused(format!("v{} has no image to run.", to.version));
     }
+    if to.status == ReleaseStatus::Failed {
+        let version = to.version;
+        return refused(format!(
+            "v{version} failed when it was deployed; it never ran."
+        ));
+    }
+    let config_version = if to.config_version == app.config_version {
+        app.config_version
+    } else {
+        let vars = config_vars::load(secrets, db, app.id, to.config_version).await?;
+        let version = app.config_version + 1;
+        config_vars::insert(secrets, db, app.id, version, &vars).await?;
+        apps::set_config_version(db, app.id, version, now).await?;
+        version
+    };
     let release = ReleaseRow {
         id: ReleaseId::generate(),
         version: apps::next_release_version(db, app.id).await?,
+        config_version,
         description: format!("Rollback to v{}", to.version),
         status: ReleaseStatus::Pending,
         failure: None,
@@ -122,5 +165,20 @@ pub async fn roll_back(
         ..to.clone()
     };
     releases::insert(db, &release).await?;
+    deployments::insert(db, &deployment(&release, None, now)).await?;
     Ok(release)
+}
+
+/// The way to a release; `build` is the push that somebody waits for, if there is one.
+fn deployment(release: &ReleaseRow, build: Option<&BuildRow>, now: DateTime<Utc>) -> DeploymentRow {
+    DeploymentRow {
+        id: DeploymentId::generate(),
+        app: release.app,
+        release: release.id,
+        build: build.map(|build| build.id),
+        state: DeploymentState::Queued,
+        deadline_at: None,
+        created_at: now,
+        updated_at: now,
+    }
 }

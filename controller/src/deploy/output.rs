@@ -1,0 +1,78 @@
+//! What a pusher reads after the build: the release and how it went, in the grammar of pushes
+//! (`-----> ` headers, seven-space details, ` !     ` errors). Pure.
+
+use fairway_api::build_orders::BuiltImage;
+use fairway_scheduler::snapshot::Failure;
+
+use super::spec::has_release_phase;
+
+/// From the end of the build to the start of the new pods.
+pub fn launching(image: &BuiltImage, version: u64) -> String {
+    let types: Vec<_> = image.processes.keys().map(ToString::to_string).collect();
+    let types = if types.is_empty() {
+        "none".into()
+    } else {
+        types.join(", ")
+    };
+    let source = if image.built_with == "Dockerfile" && image.processes.len() == 1 {
+        "Default types for Dockerfile"
+    } else {
+        "Procfile declares types"
+    };
+    let mut text = format!(
+        "-----> Discovering process types\n       {source} -> {types}\n\n\
+         -----> Compressing...\n       Done: {}\n\
+         -----> Launching...\n",
+        megabytes(image.size_bytes)
+    );
+    if has_release_phase(image) {
+        text += &format!(
+            "       Release command declared: v{version} goes live once it has succeeded\n"
+        );
+    }
+    text
+}
+
+/// The release is live.
+pub fn released(version: u64, url: &str) -> String {
+    format!(
+        "       Released v{version}\n       {url} deployed to Fairway\n\n\
+         Verifying deploy... done.\n"
+    )
+}
+
+/// The release failed; what ran before it runs on.
+pub fn failed(version: u64, failure: &Failure, serving: Option<u64>) -> String {
+    let mut text = format!(" !     Release v{version} failed: {}\n", failure.reason);
+    if !failure.lines.is_empty() {
+        text += " !\n";
+        for line in &failure.lines {
+            text += &format!(" !       {line}\n");
+        }
+    }
+    let serving = match serving {
+        Some(serving) => format!("v{serving} keeps running, nothing of it was changed."),
+        None => "The app has no earlier release that could run.".into(),
+    };
+    text + &format!(
+        " !\n !     {serving}\n !     Fix the cause and push again; `app logs` shows all of the \
+         output.\n"
+    )
+}
+
+/// Another release took this one's place before it began.
+pub fn superseded(version: u64, by: u64) -> String {
+    format!(
+        " !     Release v{version} was not started: v{by}, which is newer, took its place\n \
+         !     Push again if this commit is still to be deployed.\n"
+    )
+}
+
+/// Bytes as Heroku prints the size of a slug: `12.3M`.
+fn megabytes(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) / (1024 * 1024);
+    format!("{}.{}M", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! From a release, its config vars and a pod's row to the [`PodSpec`] that an agent runs. Pure.
+
+use std::collections::BTreeMap;
+
+use fairway_api::{
+    build_orders::{BuiltImage, BuiltProcess},
+    checks::Checks,
+    config_vars::ConfigVars,
+    ids::AppId,
+    names::{AppName, ProcessType},
+    pods::{PORT_DEFAULT, PodSpec, RestartPolicy},
+    secret::Secret,
+    sizes::{self, Resources, SIZE_DEFAULT},
+};
+use fairway_scheduler::snapshot::{Pod, PodKind, RELEASE_PHASE_TYPE};
+
+use super::one_off::OneOff;
+use crate::store::releases::ReleaseRow;
+
+/// What a pod runs besides what the release says.
+#[derive(Debug)]
+pub struct Runs<'a> {
+    pub app: AppId,
+    pub app_name: &'a AppName,
+    pub release: &'a ReleaseRow,
+    pub config: &'a ConfigVars,
+    /// For one-off pods.
+    pub one_off: Option<&'a OneOff>,
+}
+
+/// The port that the web process of an image listens on.
+pub fn web_port(image: &BuiltImage) -> u16 {
+    image.exposed_port.unwrap_or(PORT_DEFAULT)
+}
+
+/// What the agent is to run; `None` if the release has no such process, which its pods never lack.
+pub fn pod_spec(pod: &Pod, runs: &Runs<'_>) -> Option<PodSpec> {
+    let image = runs.release.image.as_ref()?;
+    let is_web = pod.kind == PodKind::Service && pod.process_type.is_web();
+    let port = is_web.then(|| web_port(image));
+    let process = process(pod, image, runs.one_off)?;
+    Some(PodSpec {
+        id: pod.id,
+        app: runs.app,
+        app_name: runs.app_name.clone(),
+        name: pod.name.clone(),
+        process_type: pod.process_type.clone(),
+        release: runs.release.version,
+        image: image.image.clone(),
+        command: process.command,
+        entrypoint: process.entrypoint,
+        env: environment(pod, runs, port),
+        resources: resources(pod),
+        port,
+        checks: (pod.kind == PodKind::Service).then(|| {
+            let default = if is_web {
+                Checks::for_port
+            } else {
+                Checks::for_worker
+            };
+            process.checks.unwrap_or_else(default)
+        }),
+        stop: process.stop.unwrap_or_default(),
+        restart: match pod.kind {
+            PodKind::Service => RestartPolicy::Always,
+            PodKind::ReleasePhase | PodKind::Run => RestartPolicy::Never,
+        },
+        time_to_live_secs: runs.one_off.map(|one_off| one_off.time_to_live_secs),
+        attach: runs.one_off.and_then(|one_off| one_off.attach.clone()),
+    })
+}
+
+fn process(pod: &Pod, image: &BuiltImage, one_off: Option<&OneOff>) -> Option<BuiltProcess> {
+    match one_off {
+        Some(one_off) => Some(command_line(image, &one_off.command)),
+        None => image.processes.get(&pod.process_type).cloned(),
+    }
+}
+
+/// A one-off command: the name of a process type runs that type's command, anything else is a
+/// shell command line.
+fn command_line(image: &BuiltImage, command: &str) -> BuiltProcess {
+    let named = command.trim().parse::<ProcessType>().ok();
+    if let Some(process) = named.and_then(|name| image.processes.get(&name)) {
+        return process.clone();
+    }
+    // An image that buildpacks made starts everything through a launcher, which sets the
+    // environment that the buildpacks prepared; it stays in front.
+    let launcher = image
+        .processes
+        .values()
+        .filter_map(|process| process.entrypoint.as_ref())
+        .find(|entrypoint| entrypoint.iter().any(|word| word.ends_with("/launcher")));
+    let shell = |command: &str| vec!["/bin/sh".into(), "-c".into(), command.into()];
+    BuiltProcess {
+        command_line: command.into(),
+        entrypoint: Some(match launcher {
+            Some(_) => vec!["/cnb/lifecycle/launcher".into()],
+            None => vec![],
+        }),
+        command: Some(shell(command)),
+        checks: None,
+        stop: None,
+    }
+}
+
+/// The config vars, what the user added for this pod, and what the platform says; in a conflict
+/// the later of the three wins.
+fn environment(pod: &Pod, runs: &Runs<'_>, port: Option<u16>) -> BTreeMap<String, Secret> {
+    let added = runs.one_off.into_iter().flat_map(|one_off| &one_off.env);
+    let mut env: BTreeMap<String, Secret> = runs
+        .config
+        .iter()
+        .chain(added)
+        .map(|(name, value)| (name.as_str().to_owned(), value.clone()))
+        .collect();
+    let mut set = |name: &str, value: String| env.insert(name.into(), Secret::new(value));
+    set("DYNO", pod.name.clone());
+    set("FAIRWAY_APP", runs.app_name.to_string());
+    set("FAIRWAY_RELEASE", format!("v{}", runs.release.version));
+    if let Some(commit) = &runs.release.commit {
+        set("FAIRWAY_COMMIT", commit.to_string());
+    }
+    if let Some(port) = port {
+        set("PORT", port.to_string());
+    }
+    env
+}
+
+fn resources(pod: &Pod) -> Resources {
+    // A size that was taken out of the table since counts as the default one.
+    let size = sizes::find(pod.size.as_str()).or_else(|| sizes::find(SIZE_DEFAULT));
+    size.expect("the default size is in the table, as a test of the table says")
+        .resources
+}
+
+/// True when the release runs a command before it goes live.
+pub fn has_release_phase(image: &BuiltImage) -> bool {
+    image.processes.contains_key(RELEASE_PHASE_TYPE)
+}
+
+#[cfg(test)]
+mod tests;

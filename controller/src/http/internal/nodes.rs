@@ -1,0 +1,121 @@
+//! Orders for nodes, by long poll, and what their agents saw.
+
+use std::time::Duration;
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use fairway_api::{
+    checks::CHECK_RESPONSE_BYTES_MAX,
+    logs::LOG_LINE_BYTES_MAX,
+    nodes::{LONG_POLL_SECS, NodeStatus},
+    pods::{EXIT_LINES_MAX, PodStatus},
+};
+use serde::Deserialize;
+
+use crate::{
+    http::{
+        caller::OwnNode,
+        extract::{self, Query},
+    },
+    orders::{Order, Published},
+    problem::{Answer, Problem},
+    state::AppState,
+};
+
+/// The most bytes of a node's status: a few hundred pods, each with its last lines of output.
+const STATUS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The routes of this file.
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/internal/nodes/{name}/plan", get(plan))
+        .route("/internal/nodes/{name}/status", post(status))
+}
+
+/// What a receiver of orders has.
+#[derive(Debug, Deserialize)]
+pub(super) struct After {
+    /// Its generation; 0 before the first.
+    #[serde(default)]
+    after: u64,
+}
+
+async fn plan(
+    State(state): State<AppState>,
+    OwnNode(node): OwnNode,
+    Query(after): Query<After>,
+) -> Response {
+    newer(&state, &state.cluster.plan(&node), &after).await
+}
+
+async fn status(
+    State(state): State<AppState>,
+    OwnNode(node): OwnNode,
+    body: Body,
+) -> Answer<Json<serde_json::Value>> {
+    let body = extract::read_body(body, STATUS_BYTES_MAX).await?;
+    let mut status: NodeStatus = serde_json::from_slice(&body)
+        .map_err(|error| Problem::invalid(format!("This is no status of a node: {error}.")))?;
+    if status.node != node {
+        return Err(Problem::forbidden("A node may only report for itself."));
+    }
+    status.pods.iter_mut().for_each(limit);
+    if state.cluster.report(status) {
+        state.wake.notify();
+    }
+    Ok(Json(serde_json::json!({})))
+}
+
+/// Answers with a newer order as soon as there is one, or 204 after a while.
+pub(super) async fn newer<T>(state: &AppState, published: &Published<T>, after: &After) -> Response
+where
+    T: Order + serde::Serialize,
+{
+    if published.note_seen(after.after) {
+        state.wake.notify();
+    }
+    let wait = Duration::from_secs(LONG_POLL_SECS);
+    match published.newer_than(after.after, wait).await {
+        Some(order) => Json(&*order).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+/// Cuts what an agent of another version might send too much of: it is kept and shown.
+fn limit(status: &mut PodStatus) {
+    if let Some(exit) = &mut status.last_exit {
+        let surplus = exit.last_lines.len().saturating_sub(EXIT_LINES_MAX);
+        exit.last_lines.drain(..surplus);
+        exit.last_lines
+            .iter_mut()
+            .for_each(|line| cut(line, LOG_LINE_BYTES_MAX));
+    }
+    if let Some(failure) = &mut status.check_failure {
+        cut(&mut failure.why, CHECK_RESPONSE_BYTES_MAX);
+        if let Some(response) = &mut failure.response {
+            cut(response, CHECK_RESPONSE_BYTES_MAX);
+        }
+    }
+}
+
+fn cut(text: &mut String, bytes_max: usize) {
+    text.truncate(text.floor_char_boundary(bytes_max));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_cut_never_splits_a_character() {
+        let mut text = "aä".to_owned();
+        cut(&mut text, 2);
+        assert_eq!(text, "a");
+    }
+}

@@ -1,0 +1,56 @@
+//! The route table for routers, by long poll, and their acknowledgements.
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::State,
+    response::Response,
+    routing::{get, post},
+};
+use fairway_api::routes::RouterStatus;
+
+use super::nodes::{After, newer};
+use crate::{
+    http::{
+        caller::OwnRouter,
+        extract::{self, Query},
+    },
+    problem::{Answer, Problem},
+    state::AppState,
+};
+
+/// The most bytes of a router's status: a count for each of a hundred thousand draining pods.
+const STATUS_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The routes of this file.
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/internal/routers/{name}/table", get(table))
+        .route("/internal/routers/{name}/status", post(status))
+}
+
+async fn table(
+    State(state): State<AppState>,
+    OwnRouter(_): OwnRouter,
+    Query(after): Query<After>,
+) -> Response {
+    newer(&state, &state.routers.table, &after).await
+}
+
+async fn status(
+    State(state): State<AppState>,
+    OwnRouter(router): OwnRouter,
+    body: Body,
+) -> Answer<Json<serde_json::Value>> {
+    let body = extract::read_body(body, STATUS_BYTES_MAX).await?;
+    let status: RouterStatus = serde_json::from_slice(&body)
+        .map_err(|error| Problem::invalid(format!("This is no status of a router: {error}.")))?;
+    if status.router != router {
+        return Err(Problem::forbidden("A router may only report for itself."));
+    }
+    let before = state.routers.reports.note(router, status.clone());
+    if before != Some(status) {
+        state.wake.notify();
+    }
+    Ok(Json(serde_json::json!({})))
+}

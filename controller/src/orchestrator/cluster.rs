@@ -1,0 +1,158 @@
+//! Our own machines: agents fetch their [`NodePlan`] by long poll and post their [`NodeStatus`].
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::Context;
+use fairway_api::{
+    images::RegistryAccess,
+    names::NodeName,
+    nodes::{Capacity, NodePlan, NodeStatus},
+};
+
+use super::{Intent, NodeIntent, NodeSeen, Observation, Orchestrator};
+use crate::{
+    observed::Reports,
+    orders::{Generations, Published},
+    store::{Store, StoreError},
+};
+
+/// How long a machine may be silent before it counts as lost, in seconds: two heartbeats, so that
+/// one late report moves nothing.
+pub const NODE_LOST_SECS: u64 = 10;
+/// How much longer, in seconds, after a start of the controller: agents that could not reach it
+/// wait a while between two tries.
+pub const NODE_LOST_SLACK_SECS: u64 = 20;
+
+/// The machines of this cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    store: Store,
+    registry: RegistryAccess,
+    reports: Reports<NodeName, Arc<NodeStatus>>,
+    plans: Mutex<BTreeMap<NodeName, Arc<Published<NodePlan>>>>,
+    /// One row of numbers for all machines: each sees it grow. Only `apply` takes from it.
+    generations: tokio::sync::Mutex<Generations>,
+}
+
+impl Cluster {
+    /// A cluster whose machines pull from `registry`.
+    pub async fn open(store: &Store, registry: RegistryAccess) -> Result<Self, StoreError> {
+        Ok(Self {
+            store: store.clone(),
+            registry,
+            reports: Reports::default(),
+            plans: Mutex::default(),
+            generations: tokio::sync::Mutex::new(Generations::open(store, "nodes").await?),
+        })
+    }
+
+    /// The orders for one machine. A machine nobody has heard of has none yet.
+    pub fn plan(&self, node: &NodeName) -> Arc<Published<NodePlan>> {
+        let mut plans = self
+            .plans
+            .lock()
+            .expect("no code panics while it holds this lock");
+        Arc::clone(plans.entry(node.clone()).or_default())
+    }
+
+    /// Notes what a machine saw. True when it is news.
+    pub fn report(&self, status: NodeStatus) -> bool {
+        let status = Arc::new(status);
+        let before = self.reports.note(status.node.clone(), Arc::clone(&status));
+        before.is_none_or(|before| says_more(&before, &status))
+    }
+
+    fn is_up_to_date(&self, status: &NodeStatus) -> bool {
+        self.plan(&status.node)
+            .newest()
+            .is_some_and(|plan| plan.generation == status.generation)
+    }
+}
+
+impl Orchestrator for Cluster {
+    async fn apply(&self, intent: Intent) -> anyhow::Result<()> {
+        let changed: Vec<_> = intent
+            .nodes
+            .into_iter()
+            .map(|(node, intent)| (self.plan(&node), node, intent))
+            .filter(|(published, _, intent)| needs(published, intent))
+            .collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let mut generations = self.generations.lock().await;
+        let floor = changed
+            .iter()
+            .map(|(published, _, _)| published.seen())
+            .max()
+            .unwrap_or(0);
+        let count = changed.len() as u64;
+        generations
+            .reserve(&self.store, count, floor)
+            .await
+            .context("reserve generations of node plans")?;
+        for (published, node, NodeIntent { pods, keep_images }) in changed {
+            let generation = generations.next();
+            let registry = self.registry.clone();
+            let plan = NodePlan {
+                node,
+                generation,
+                registry,
+                pods,
+                keep_images,
+            };
+            published.publish(Arc::new(plan));
+        }
+        Ok(())
+    }
+
+    fn observe(&self) -> Observation {
+        let silence_counts = self.reports.age() > lost_after(NODE_LOST_SLACK_SECS);
+        let nodes = self
+            .reports
+            .all()
+            .into_iter()
+            .map(|(name, aged)| {
+                let seen = NodeSeen {
+                    lost: aged.age > lost_after(0),
+                    up_to_date: self.is_up_to_date(&aged.report),
+                    status: aged.report,
+                };
+                (name, seen)
+            })
+            .collect();
+        Observation {
+            nodes,
+            silence_counts,
+        }
+    }
+}
+
+fn lost_after(slack_secs: u64) -> Duration {
+    Duration::from_secs(NODE_LOST_SECS + slack_secs)
+}
+
+/// True when what was published is not what is wanted, or its machine refuses it as too old.
+fn needs(published: &Published<NodePlan>, intent: &NodeIntent) -> bool {
+    published.is_behind()
+        || published
+            .newest()
+            .is_none_or(|plan| plan.pods != intent.pods || plan.keep_images != intent.keep_images)
+}
+
+/// True when a report says something that the one before did not. Free disk space moves all the
+/// time and decides nothing.
+fn says_more(before: &NodeStatus, status: &NodeStatus) -> bool {
+    let disk_free_bytes = status.capacity.disk_free_bytes;
+    let capacity = Capacity {
+        disk_free_bytes,
+        ..before.capacity.clone()
+    };
+    before.generation != status.generation
+        || before.pods != status.pods
+        || capacity != status.capacity
+}
