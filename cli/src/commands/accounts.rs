@@ -1,5 +1,7 @@
 //! `login`, `logout`, `whoami`, `users:add`.
 
+use std::{fs, path::PathBuf};
+
 use clap::{Args, Subcommand};
 use fairway_api::{
     accounts::{Account, AccountRole, NewAccount, NewToken},
@@ -34,7 +36,7 @@ pub(crate) enum Command {
 #[command(after_help = "Examples:
   app login                        # asks for email and password
   app login https://fairway.example.com
-  app login --token -  < token     # a token from standard input
+  app login --token-file token     # a token from a file; --token - reads standard input
   echo \"$PASSWORD\" | app login --email ada@example.com --password-stdin
 The token is kept in ~/.config/fairway/credentials.toml. For git push over HTTP, login also sets
 credential.URL.helper in your global git configuration; --no-git leaves it alone.")]
@@ -42,6 +44,9 @@ pub(crate) struct LoginArgs {
     /// The server [default: FAIRWAY_URL, else the last one, else http://localhost:7000]
     #[arg(value_name = "URL")]
     server: Option<String>,
+    /// The same as an option
+    #[arg(long, value_name = "URL", conflicts_with = "server")]
+    url: Option<String>,
     /// Your account's email, instead of being asked
     #[arg(short, long)]
     email: Option<Email>,
@@ -51,6 +56,9 @@ pub(crate) struct LoginArgs {
     /// Log in with this API token; - reads it from standard input, where no process list shows it
     #[arg(long, conflicts_with_all = ["email", "password_stdin"])]
     token: Option<String>,
+    /// Log in with the API token in this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["email", "password_stdin", "token"])]
+    token_file: Option<PathBuf>,
     /// Leave git's configuration alone
     #[arg(long)]
     no_git: bool,
@@ -106,11 +114,10 @@ fn server_of(named: Option<&str>, session: &Session) -> Result<ServerUrl, Failur
 }
 
 async fn login(args: LoginArgs, session: &Session) -> Result<(), Failure> {
-    let server = server_of(args.server.as_deref(), session)?;
+    let server = server_of(args.server.as_deref().or(args.url.as_deref()), session)?;
     let anonymous = Client::new(server.url().clone(), None);
-    let token = match args.token.as_deref() {
-        Some("-") => terminal::read_secret()?,
-        Some(token) => Secret::new(token),
+    let token = match given_token(&args)? {
+        Some(token) => token,
         None => trade_password(&anonymous, args.email, args.password_stdin, session).await?,
     };
     let account = anonymous.with_token(token.clone()).account().await?;
@@ -138,6 +145,23 @@ async fn login(args: LoginArgs, session: &Session) -> Result<(), Failure> {
             .talk("FAIRWAY_TOKEN is set and is used instead while it is.");
     }
     session.output.answer(&account)
+}
+
+/// The token that the command line names.
+fn given_token(args: &LoginArgs) -> Result<Option<Secret>, Failure> {
+    match (&args.token, &args.token_file) {
+        (Some(token), _) if token == "-" => terminal::read_secret().map(Some),
+        (Some(token), _) => Ok(Some(Secret::new(token))),
+        (None, Some(path)) => {
+            let name = path.display();
+            let text = fs::read_to_string(path).map_err(Failure::io(format!("read {name}")))?;
+            match text.trim() {
+                "" => Err(Failure::usage(format!("{name} holds no token"))),
+                token => Ok(Some(Secret::new(token))),
+            }
+        }
+        (None, None) => Ok(None),
+    }
 }
 
 async fn trade_password(

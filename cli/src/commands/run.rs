@@ -1,10 +1,10 @@
 //! `run` and `run:detached`: one-off processes of the current release.
 
-use std::{collections::BTreeMap, io, io::IsTerminal};
+use std::{collections::BTreeMap, io, io::IsTerminal, time::Duration};
 
 use clap::{Args, Subcommand};
 use fairway_api::{
-    client::Client,
+    client::{Client, ClientError},
     dynos::{Dyno, NewDyno, RUN_TTL_SECS_MAX},
     names::{AppName, ConfigName, ProcessType, SizeName},
     secret::Secret,
@@ -17,6 +17,11 @@ use crate::{
     session::Session,
     terminal,
 };
+
+/// How often the server is asked how a process ended whose connection broke.
+const ENDING_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How many times: long enough for a status to come in, too short to look like a hanging program.
+const ENDING_LOOKS_MAX: u32 = 12;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -124,20 +129,21 @@ async fn attached(args: AttachedArgs, session: &Session) -> Result<u8, Failure> 
     }
 }
 
-/// The connection is gone: the server may still know how the process ended.
+/// The connection is gone: the server may know how the process ended, now or in a moment.
 async fn ending_of(client: &Client, app: &AppName, dyno: &Dyno) -> Result<u8, Failure> {
-    match client
-        .dyno(app, &dyno.name)
-        .await
-        .ok()
-        .and_then(|dyno| dyno.exit_code)
-    {
-        Some(code) => Ok(exit_code(code.into())),
-        None => {
-            let lost = Failure::failed(format!("the connection to {} was lost", dyno.name));
-            Err(still_running(lost, app, dyno))
+    for _ in 0..ENDING_LOOKS_MAX {
+        let seen = client.dyno(app, &dyno.name).await;
+        match seen.map(|dyno| dyno.exit_code) {
+            Ok(Some(code)) => return Ok(exit_code(code.into())),
+            // Still running as far as the server knows, or the server is on its way back.
+            Ok(None) | Err(ClientError::Unreachable { .. }) => {
+                tokio::time::sleep(ENDING_LOOK_INTERVAL).await;
+            }
+            Err(_) => break,
         }
     }
+    let lost = Failure::failed(format!("the connection to {} was lost", dyno.name));
+    Err(still_running(lost, app, dyno))
 }
 
 fn still_running(failure: Failure, app: &AppName, dyno: &Dyno) -> Failure {

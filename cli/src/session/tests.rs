@@ -108,6 +108,10 @@ fn a_token_goes_only_to_its_own_server() {
             "{url:?} {token:?} {remote:?}"
         );
     }
+}
+
+#[test]
+fn without_any_word_it_is_the_machine_itself() {
     let nowhere = choose_server(&environment(None, None), &Credentials::default(), None).unwrap();
     assert_eq!(nowhere.url.to_string(), SERVER_DEFAULT);
 }

@@ -277,8 +277,11 @@ async fn attach(
     axum::extract::Path(script): axum::extract::Path<String>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    upgrade.on_upgrade(move |socket| async move {
-        drop(play(socket, &script, &fake.seen).await);
+    upgrade.on_upgrade(move |mut socket| async move {
+        drop(play(&mut socket, &script, &fake.seen).await);
+        // The other end closes: closing with its input unread would make the kernel throw away
+        // what is on the way to it.
+        while let Some(Ok(_)) = socket.recv().await {}
     })
 }
 
@@ -291,7 +294,7 @@ fn exit(code: i64) -> Message {
 }
 
 /// The pod's end of a terminal.
-async fn play(mut socket: WebSocket, script: &str, seen: &Seen) -> Result<(), axum::Error> {
+async fn play(socket: &mut WebSocket, script: &str, seen: &Seen) -> Result<(), axum::Error> {
     match script {
         "exit-7.pipe" => {
             socket.send(output(b"to stdout\n")).await?;

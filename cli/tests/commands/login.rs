@@ -42,6 +42,22 @@ fn a_login_is_kept_for_its_server_and_for_the_owner_only() {
 }
 
 #[test]
+fn a_token_comes_from_a_file() {
+    let person = Person::new();
+    let file = person.home().join("token");
+    fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let path = file.to_str().unwrap();
+    let words = ["login", "--url", &person.api.url(), "--token-file", path];
+    let done = run(&mut person.bare(&words));
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(run(&mut person.bare(&["whoami"])).code, 0);
+    fs::write(&file, "\n").unwrap();
+    assert_eq!(run(&mut person.bare(&words)).code, 2);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(run(&mut person.bare(&words)).code, 1);
+}
+
+#[test]
 fn git_gets_the_login_from_us() {
     let person = Person::new();
     let url = person.api.url();
