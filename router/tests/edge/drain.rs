@@ -9,11 +9,12 @@ use std::{
 };
 
 use fairway_api::routes::RouteTable;
+use tokio::sync::Notify;
 
 use crate::{
     controller::Controller,
     edge::{Edge, WAIT, pod, shop},
-    pods::Pod,
+    pods::{Pod, read_head, scripted, write_answer},
     wire::{Wire, get},
 };
 
@@ -70,22 +71,42 @@ async fn a_client_that_leaves_counts_no_longer() {
         .await;
 }
 
+/// A good server ends when its connections have; it must not wait for ours.
 #[tokio::test]
-async fn kept_connections_to_a_pod_that_left_are_closed() {
-    let (old, new) = (Pod::start("old").await, Pod::start("new").await);
-    let edge = Edge::shop(&[(1, old.address)]).await;
-    assert_eq!(get(edge.address, "shop.localhost", "/").await.body, "old");
-    edge.install(2, vec![shop(&[(2, new.address)])]).await;
-    // A good server ends when its connections have; it would wait for ours.
-    old.stop.cancel();
-    let ended = async {
-        while !old.server.is_finished() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+async fn connections_to_a_pod_that_left_are_not_kept() {
+    let new = Pod::start("new").await;
+    for held in [false, true] {
+        let (go, closed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (pod_goes, pod_closed) = (go.clone(), closed.clone());
+        let (old, _pod) = scripted(move |_, mut stream| {
+            let (go, closed) = (pod_goes.clone(), pod_closed.clone());
+            async move {
+                read_head(&mut stream).await;
+                go.notified().await;
+                write_answer(&mut stream, "old").await;
+                assert_eq!(read_head(&mut stream).await, "", "no second request");
+                closed.notify_one();
+            }
+        })
+        .await;
+        let edge = Edge::shop(&[(1, old)]).await;
+        let mut wire = Wire::connect(edge.address).await;
+        wire.send("GET / HTTP/1.1\r\nHost: shop.localhost\r\n\r\n")
+            .await;
+        // The answer ends before the pod leaves the table, or after.
+        if !held {
+            go.notify_one();
+            assert_eq!(wire.reply().await.unwrap().body, "old");
         }
-    };
-    tokio::time::timeout(Duration::from_secs(4), ended)
-        .await
-        .expect("nothing holds the pod");
+        edge.install(2, vec![shop(&[(2, new.address)])]).await;
+        if held {
+            go.notify_one();
+            assert_eq!(wire.reply().await.unwrap().body, "old");
+        }
+        tokio::time::timeout(Duration::from_secs(4), closed.notified())
+            .await
+            .expect("a close");
+    }
 }
 
 #[tokio::test]

@@ -24,7 +24,6 @@ use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
 };
-use tokio_util::sync::CancellationToken;
 
 /// A pod. It goes with its server's task.
 pub(crate) struct Pod {
@@ -35,8 +34,6 @@ pub(crate) struct Pod {
     pub(crate) hold: Arc<Semaphore>,
     /// How many requests are being worked on.
     pub(crate) busy: watch::Sender<usize>,
-    /// Ends it as a good server does: what is open is finished.
-    pub(crate) stop: CancellationToken,
     pub(crate) server: JoinHandle<()>,
 }
 
@@ -45,21 +42,16 @@ impl Pod {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, hold) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
-        let (busy, stop) = (watch::Sender::new(0), CancellationToken::new());
+        let busy = watch::Sender::new(0);
         let app = app(name, hold.clone(), busy.clone(), seen.clone());
-        let stopped = stop.clone().cancelled_owned();
         let server = tokio::spawn(async move {
-            axum::serve(listener, app)
-                .with_graceful_shutdown(stopped)
-                .await
-                .unwrap();
+            axum::serve(listener, app).await.unwrap();
         });
         Self {
             address,
             seen,
             hold,
             busy,
-            stop,
             server,
         }
     }
