@@ -3,7 +3,10 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, error::ErrorKind};
+use clap::{
+    Args, CommandFactory, FromArgMatches, Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{
     commands::Command,
@@ -80,11 +83,33 @@ fn told(error: &clap::Error) -> Failure {
                 .err()
                 .unwrap_or_else(|| Failure::new(Kind::OutputClosed, "help was printed"))
         }
+        ErrorKind::InvalidSubcommand => unknown_command(error),
         _ => {
             let text = text.to_string();
             let text = text.strip_prefix("error: ").unwrap_or(&text);
-            Failure::usage(text.trim_end())
+            // Its last paragraph points to --help in a form that is not ours.
+            let text = text
+                .split("\n\nFor more information")
+                .next()
+                .unwrap_or(text);
+            Failure::usage(text.trim_end()).with_hint("Examples: app help COMMAND")
         }
+    }
+}
+
+/// A command that does not exist, and the one that was probably meant.
+fn unknown_command(error: &clap::Error) -> Failure {
+    let texts = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    };
+    let typed = texts(ContextKind::InvalidSubcommand).concat();
+    let failure = Failure::usage(format!("{typed} is no command"));
+    // The parser gives what is similar in rising order.
+    match texts(ContextKind::SuggestedSubcommand).last() {
+        Some(meant) => failure.with_hint(format!("Did you mean app {meant}? app help lists all.")),
+        None => failure.with_hint("app help lists all."),
     }
 }
 

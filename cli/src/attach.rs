@@ -33,9 +33,10 @@ pub(crate) enum Ending {
 /// Joins this process to the pod. With `whole_terminal` the pod gets every key and the size.
 pub(crate) async fn join(socket: AttachSocket, whole_terminal: bool) -> Result<Ending, Failure> {
     let (sender, receiver) = socket.split();
-    let mut stop = [SignalKind::terminate(), SignalKind::hangup()]
-        .map(|kind| signal(kind).map_err(Failure::io("listen for signals")));
-    let resized = signal(SignalKind::window_change()).map_err(Failure::io("listen for signals"))?;
+    let listen = |kind| signal(kind).map_err(Failure::io("listen for signals"));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    let resized = listen(SignalKind::window_change())?;
     let raw = if whole_terminal {
         Some(RawMode::start().map_err(Failure::io("take over the terminal"))?)
     } else {
@@ -44,28 +45,13 @@ pub(crate) async fn join(socket: AttachSocket, whole_terminal: bool) -> Result<E
     let input = tokio::spawn(send_input(sender, resized, whole_terminal));
     let ending = tokio::select! {
         ending = receive_output(receiver) => ending,
-        () = stopped(&mut stop) => Err(Failure::failed("stopped by a signal")),
+        // Through here, so that the terminal is put back before the process ends.
+        _ = terminate.recv() => Err(Failure::failed("stopped by a signal")),
+        _ = hangup.recv() => Err(Failure::failed("the terminal was closed")),
     };
     input.abort();
     drop(raw);
     ending
-}
-
-/// Waits for the first of the signals that end this process.
-async fn stopped(signals: &mut [Result<Signal, Failure>; 2]) {
-    let [terminate, hangup] = signals;
-    tokio::select! {
-        () = received(terminate) => {}
-        () = received(hangup) => {}
-    }
-}
-
-async fn received(signal: &mut Result<Signal, Failure>) {
-    match signal {
-        Ok(signal) => drop(signal.recv().await),
-        // Without the listener the signal's default holds: it ends the process.
-        Err(_) => std::future::pending().await,
-    }
 }
 
 /// Our input and window size go out until the input ends; then only the size. An error here shows

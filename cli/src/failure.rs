@@ -109,7 +109,9 @@ impl From<ClientError> for Failure {
                     | ErrorId::InternalServerError => Kind::Failed,
                 };
                 let hint = error.hint.or_else(|| match error.id {
-                    ErrorId::Unauthorized => Some("Log in again: app login".into()),
+                    ErrorId::Unauthorized => {
+                        Some("Log in again: app login (or correct FAIRWAY_TOKEN)".into())
+                    }
                     ErrorId::InternalServerError => {
                         Some("This is a fault of the server; its log says more.".into())
                     }
@@ -122,7 +124,11 @@ impl From<ClientError> for Failure {
                 }
             }
             ClientError::Unreachable { url, source } => {
-                let message = format!("cannot reach Fairway at {}: {}", url, root_cause(&source));
+                let message = format!(
+                    "cannot reach Fairway at {}: {}",
+                    url.trim_end_matches('/'),
+                    root_cause(&source)
+                );
                 Self::new(Kind::Unreachable, message)
                     .with_hint("Is it running? Start it with bin/up, or name another server: FAIRWAY_URL=https://... or app login URL")
             }

@@ -93,7 +93,7 @@ async fn status(session: &Session) -> Result<(), Failure> {
     let client = session.client()?;
     let account = client.account().await?;
     let status = Status {
-        url: client.base().to_string(),
+        url: client.base().as_str().trim_end_matches('/').to_owned(),
         account: account.email.to_string(),
         version: env!("CARGO_PKG_VERSION"),
     };

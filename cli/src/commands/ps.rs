@@ -3,8 +3,10 @@
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use fairway_api::{
+    client::Client,
     dynos::{Dyno, DynoState},
     formation::{Formation, FormationBatch, FormationUpdate},
+    names::AppName,
     sizes::Size,
 };
 
@@ -215,37 +217,44 @@ async fn change(changes: &[String], session: &Session) -> Result<(), Failure> {
     } else {
         Vec::new()
     };
-    let updates = scale::updates(&scales, &present)?;
-    apply(updates, session).await
+    apply(&client, &app, scale::updates(&scales, &present)?, session).await
 }
 
 async fn resize(changes: &[String], session: &Session) -> Result<(), Failure> {
-    let updates = match changes {
-        [size] if !size.contains('=') => {
-            let size = scale::parse_size(size)?;
-            let (client, app) = session.app()?;
-            let present = client.formation(&app).await?;
-            let all = present.into_iter().map(|row| FormationUpdate {
+    let one_for_all = match changes {
+        [size] if !size.contains('=') => Some(scale::parse_size(size)?),
+        _ => None,
+    };
+    let scales: Vec<Scale> = match one_for_all {
+        Some(_) => Vec::new(),
+        None => changes
+            .iter()
+            .map(|text| scale::parse_type(text))
+            .collect::<Result<_, _>>()?,
+    };
+    let (client, app) = session.app()?;
+    let updates = match one_for_all {
+        None => scale::updates(&scales, &[])?,
+        Some(size) => {
+            let present = client.formation(&app).await?.into_iter();
+            let all = present.map(|row| FormationUpdate {
                 process_type: row.process_type,
                 quantity: None,
                 size: Some(size.clone()),
             });
             all.collect()
         }
-        _ => {
-            let scales: Vec<Scale> = changes
-                .iter()
-                .map(|text| scale::parse_type(text))
-                .collect::<Result<_, _>>()?;
-            scale::updates(&scales, &[])?
-        }
     };
-    apply(updates, session).await
+    apply(&client, &app, updates, session).await
 }
 
-async fn apply(updates: Vec<FormationUpdate>, session: &Session) -> Result<(), Failure> {
-    let (client, app) = session.app()?;
-    let formation = client.scale(&app, &FormationBatch { updates }).await?;
+async fn apply(
+    client: &Client,
+    app: &AppName,
+    updates: Vec<FormationUpdate>,
+    session: &Session,
+) -> Result<(), Failure> {
+    let formation = client.scale(app, &FormationBatch { updates }).await?;
     session
         .output
         .talk(format!("Scaled {app}. Watch it: app ps -a {app}"));

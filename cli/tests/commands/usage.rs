@@ -42,10 +42,24 @@ fn colon_and_space_form_do_the_same() {
 fn mistakes_are_told_with_what_to_do() {
     let person = Person::new();
     for (line, code, expect) in [
-        ("nonsense", 2, " !     unrecognized subcommand 'nonsense'"),
-        ("rolback", 2, "'rollback'"),
-        ("ps scal web=1", 2, "'ps:scale'"),
-        ("config st A=1", 2, "'config:set'"),
+        (
+            "nonsense",
+            2,
+            " !     nonsense is no command\n       app help lists all.",
+        ),
+        (
+            "rolback",
+            2,
+            "Did you mean app rollback? app help lists all.",
+        ),
+        (
+            "ps scal web=1",
+            2,
+            " !     ps:scal is no command\n       Did you mean app ps:scale?",
+        ),
+        ("config st A=1", 2, "Did you mean app config:set?"),
+        ("users", 2, "Did you mean app users:add?"),
+        ("ps --wrong", 2, "unexpected argument '--wrong' found"),
         ("ps:scale web", 2, "does not say what to scale"),
         ("ps:scale web=2 web=3", 2, "web is named twice"),
         (
