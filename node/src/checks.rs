@@ -37,37 +37,34 @@ pub(crate) async fn startup(checks: Checks, target: Target, results: mpsc::Sende
         .unwrap_or_default();
     let began = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
     let deadline = began + Duration::from_secs(checks.startup_deadline_secs.into());
-    let mut last: Option<CheckFailure> = None;
+    let mut last = None;
+    let mut told: Option<CheckFailure> = None;
     loop {
-        let result = timeout_at(deadline, probe::run(&checks.startup, &target)).await;
-        match result {
+        match timeout_at(deadline, probe::run(&checks.startup, &target)).await {
             Ok(Ok(())) => return drop(results.send(Seen::StartupPassed).await),
-            Ok(Err(failure)) => {
-                let telling = began.elapsed() >= Duration::from_secs(STARTUP_QUIET_SECS);
-                if telling {
-                    let failure = probe::explain(failure.clone(), &target).await;
-                    if last.as_ref() != Some(&failure)
-                        && results
-                            .send(Seen::StartupFailing(failure.clone()))
-                            .await
-                            .is_err()
-                    {
-                        return;
-                    }
-                    last = Some(failure);
+            Ok(Err(failed)) => last = Some(failed),
+            // A try that the deadline cut off says less than the one before it.
+            Err(_) => {}
+        }
+        let failed = last
+            .clone()
+            .unwrap_or_else(|| probe::unfinished(&checks.startup, &target));
+        let pause = pace(began);
+        if Instant::now() + pause >= deadline {
+            sleep(deadline.saturating_duration_since(Instant::now())).await;
+            let failure = probe::explain(failed, &target).await;
+            return drop(results.send(Seen::StartupMissed(failure)).await);
+        }
+        if began.elapsed() >= Duration::from_secs(STARTUP_QUIET_SECS) {
+            let failure = probe::explain(failed, &target).await;
+            if told.as_ref() != Some(&failure) {
+                told = Some(failure.clone());
+                if results.send(Seen::StartupFailing(failure)).await.is_err() {
+                    return;
                 }
-                if Instant::now() + pace(began) >= deadline {
-                    let failure = probe::explain(failure, &target).await;
-                    sleep(deadline.saturating_duration_since(Instant::now())).await;
-                    return drop(results.send(Seen::StartupMissed(failure)).await);
-                }
-            }
-            Err(_) => {
-                let failure = last.unwrap_or_else(|| probe::unfinished(&checks.startup, &target));
-                return drop(results.send(Seen::StartupMissed(failure)).await);
             }
         }
-        sleep(pace(began)).await;
+        sleep(pause).await;
     }
 }
 

@@ -30,7 +30,7 @@ const LOG_FILE_SIZE: &str = "10m";
 const LOG_FILES: &str = "3";
 /// Open files per process. The engine's own default may be a million, which makes programs that
 /// close "all" descriptors on start take seconds.
-const OPEN_FILES_MAX: i64 = 65_536;
+const OPEN_FILES_MAX: u64 = 65_536;
 /// What ordinary images need beyond nothing: change owner and user on start, bind port 80, pass
 /// signals on. Not among them: raw sockets, mknod, chroot, setting file capabilities, audit.
 const CAPABILITIES: [&str; 7] = [
@@ -122,6 +122,7 @@ pub(crate) fn body(instance: &str, spec: &PodSpec, run: u32) -> ContainerCreateB
 
 fn host_config(instance: &str, spec: &PodSpec) -> HostConfig {
     let memory = i64::try_from(spec.resources.memory_bytes).unwrap_or(i64::MAX);
+    let open_files = i64::try_from(open_files_max()).unwrap_or(i64::MAX);
     let words = |list: &[&str]| Some(list.iter().map(|&word| word.to_owned()).collect());
     HostConfig {
         network_mode: Some(network_name(instance)),
@@ -132,8 +133,8 @@ fn host_config(instance: &str, spec: &PodSpec) -> HostConfig {
         pids_limit: Some(spec.resources.pids.into()),
         ulimits: Some(vec![ResourcesUlimits {
             name: Some("nofile".into()),
-            soft: Some(OPEN_FILES_MAX),
-            hard: Some(OPEN_FILES_MAX),
+            soft: Some(open_files),
+            hard: Some(open_files),
         }]),
         security_opt: words(&["no-new-privileges"]),
         cap_drop: words(&["ALL"]),
@@ -146,6 +147,13 @@ fn host_config(instance: &str, spec: &PodSpec) -> HostConfig {
         log_config: Some(log_config(spec)),
         ..HostConfig::default()
     }
+}
+
+/// An engine that is itself confined cannot give more than it has; the agent stands beside it and
+/// has the same limit.
+fn open_files_max() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    limit.unwrap_or(OPEN_FILES_MAX).min(OPEN_FILES_MAX)
 }
 
 /// `json-file` rather than `local`: both bound the disk and serve `docker logs`, but its files are

@@ -20,7 +20,7 @@ use bollard::{
 };
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt as _};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::{
     container::{self, LABEL_INSTANCE},
@@ -114,6 +114,8 @@ pub(crate) struct Engine {
     instance: String,
     /// Set by the first call that the engine answers, with the API version it speaks.
     docker: OnceCell<Docker>,
+    /// Held while the network is looked for and made: the engine would make two of one name.
+    making_network: Mutex<()>,
 }
 
 impl Engine {
@@ -122,6 +124,7 @@ impl Engine {
             socket,
             instance,
             docker: OnceCell::new(),
+            making_network: Mutex::new(()),
         }
     }
 
@@ -193,6 +196,7 @@ impl Engine {
     /// Makes the pod network if it is missing. Pods on it cannot reach each other: apps of
     /// different owners share it.
     pub(crate) async fn ensure_network(&self) -> Result<(), EngineError> {
+        let _gate = self.making_network.lock().await;
         let name = container::network_name(&self.instance);
         let docker = self.docker().await?;
         match docker

@@ -98,6 +98,10 @@ async fn listen(engine: Arc<Engine>, tell: mpsc::Sender<Told>) {
             quiet = true;
         } else {
             quiet = false;
+            // Made here, so that no push has to wait for it.
+            if let Err(error) = engine.ensure_network().await {
+                tracing::error!("{:#}", anyhow::Error::from(error));
+            }
             // The events are asked for from before this moment on, so none falls between.
             if tell.send(Told::Connected).await.is_err() {
                 return;

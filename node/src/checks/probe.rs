@@ -230,10 +230,11 @@ pub(super) async fn explain(failed: Failed, target: &Target) -> CheckFailure {
 }
 
 /// The failure of a check that was still under way when its deadline came.
-pub(super) fn unfinished(check: &Check, target: &Target) -> CheckFailure {
-    CheckFailure {
+pub(super) fn unfinished(check: &Check, target: &Target) -> Failed {
+    Failed {
         check: name(check, target),
         why: "it had not passed when the time to start was over".into(),
         response: None,
+        unconnected: None,
     }
 }

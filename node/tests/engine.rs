@@ -1,0 +1,20 @@
+//! The agent against the real Docker Engine, a fake registry and a fake controller that speak the
+//! real protocols. Needs `docker` and a static `busybox` (Debian: `busybox-static`).
+
+#[path = "engine/controller.rs"]
+mod controller;
+#[path = "engine/machine.rs"]
+mod machine;
+#[path = "engine/registry.rs"]
+mod registry;
+
+#[path = "engine/attached.rs"]
+mod attached;
+#[path = "engine/failing.rs"]
+mod failing;
+#[path = "engine/logging.rs"]
+mod logging;
+#[path = "engine/running.rs"]
+mod running;
+#[path = "engine/surviving.rs"]
+mod surviving;
