@@ -38,73 +38,76 @@ fn colon_and_space_form_do_the_same() {
     }
 }
 
+/// A command line, its exit code, and what stderr has to say.
+const MISTAKES: [(&str, i32, &str); 34] = [
+    (
+        "nonsense",
+        2,
+        " !     nonsense is no command\n       app help lists all.",
+    ),
+    (
+        "rolback",
+        2,
+        "Did you mean app rollback? app help lists all.",
+    ),
+    (
+        "ps scal web=1",
+        2,
+        " !     ps:scal is no command\n       Did you mean app ps:scale?",
+    ),
+    ("config st A=1", 2, "Did you mean app config:set?"),
+    ("users", 2, "Did you mean app users:add?"),
+    ("ps --wrong", 2, "unexpected argument '--wrong' found"),
+    ("ps:scale web", 2, "does not say what to scale"),
+    ("ps:scale web=2 web=3", 2, "web is named twice"),
+    (
+        "ps:scale cron+1",
+        2,
+        "no process type cron; it has web, worker",
+    ),
+    ("config:set GREETING", 2, "written NAME=VALUE"),
+    ("config:set 1A=2", 2, "not start with a digit"),
+    ("config:get MISSING", 3, "has no config var MISSING"),
+    ("config:get bad-name", 2, "config var name"),
+    ("info -a Bad_Name", 2, "app name \"Bad_Name\" is not valid"),
+    ("info -a shop -r fairway", 2, "cannot be used with"),
+    (
+        "info missing",
+        3,
+        "There is no apps missing.\n       app apps lists your apps.",
+    ),
+    ("create Bad", 2, "app name"),
+    (
+        "destroy",
+        2,
+        "must be confirmed\n       app destroy -a shop --confirm shop",
+    ),
+    ("destroy --confirm blog", 2, "nothing was destroyed"),
+    ("logs -n 10001", 2, "10000"),
+    ("logs --source other", 2, "[possible values: app, fairway]"),
+    (
+        "releases:info v99",
+        3,
+        "There is no apps shop releases v99.",
+    ),
+    ("builds:info 0193a1b2", 2, "several builds"),
+    ("builds:info ffff", 3, "has no build ffff"),
+    ("builds:output --json", 2, "--json has no meaning here"),
+    ("run --json ls", 2, "--json has no meaning here"),
+    ("run ls --app blog", 2, "stands after the command"),
+    ("run", 2, "<COMMAND>..."),
+    ("run -e A ls", 2, "write NAME=VALUE"),
+    ("keys:remove missing", 3, "you have no key"),
+    ("keys:add /nowhere.pub", 2, "cannot read /nowhere.pub"),
+    ("rollback v6", 1, "v9 failed: web.1 did not open its port"),
+    ("login", 2, "no terminal to ask"),
+    ("git:remote", 2, "in no git repository"),
+];
+
 #[test]
 fn mistakes_are_told_with_what_to_do() {
     let person = Person::new();
-    for (line, code, expect) in [
-        (
-            "nonsense",
-            2,
-            " !     nonsense is no command\n       app help lists all.",
-        ),
-        (
-            "rolback",
-            2,
-            "Did you mean app rollback? app help lists all.",
-        ),
-        (
-            "ps scal web=1",
-            2,
-            " !     ps:scal is no command\n       Did you mean app ps:scale?",
-        ),
-        ("config st A=1", 2, "Did you mean app config:set?"),
-        ("users", 2, "Did you mean app users:add?"),
-        ("ps --wrong", 2, "unexpected argument '--wrong' found"),
-        ("ps:scale web", 2, "does not say what to scale"),
-        ("ps:scale web=2 web=3", 2, "web is named twice"),
-        (
-            "ps:scale cron+1",
-            2,
-            "no process type cron; it has web, worker",
-        ),
-        ("config:set GREETING", 2, "written NAME=VALUE"),
-        ("config:set 1A=2", 2, "not start with a digit"),
-        ("config:get MISSING", 3, "has no config var MISSING"),
-        ("config:get bad-name", 2, "config var name"),
-        ("info -a Bad_Name", 2, "app name \"Bad_Name\" is not valid"),
-        ("info -a shop -r fairway", 2, "cannot be used with"),
-        (
-            "info missing",
-            3,
-            "There is no apps missing.\n       app apps lists your apps.",
-        ),
-        ("create Bad", 2, "app name"),
-        (
-            "destroy",
-            2,
-            "must be confirmed\n       app destroy -a shop --confirm shop",
-        ),
-        ("destroy --confirm blog", 2, "nothing was destroyed"),
-        ("logs -n 10001", 2, "10000"),
-        ("logs --source other", 2, "[possible values: app, fairway]"),
-        (
-            "releases:info v99",
-            3,
-            "There is no apps shop releases v99.",
-        ),
-        ("builds:info 0193a1b2", 2, "several builds"),
-        ("builds:info ffff", 3, "has no build ffff"),
-        ("builds:output --json", 2, "--json has no meaning here"),
-        ("run --json ls", 2, "--json has no meaning here"),
-        ("run ls --app blog", 2, "stands after the command"),
-        ("run", 2, "<COMMAND>..."),
-        ("run -e A ls", 2, "write NAME=VALUE"),
-        ("keys:remove missing", 3, "you have no key"),
-        ("keys:add /nowhere.pub", 2, "cannot read /nowhere.pub"),
-        ("rollback v6", 1, "v9 failed: web.1 did not open its port"),
-        ("login", 2, "no terminal to ask"),
-        ("git:remote", 2, "in no git repository"),
-    ] {
+    for (line, code, expect) in MISTAKES {
         let words: Vec<&str> = line.split(' ').collect();
         let done = run(&mut person.shop(&words));
         assert_eq!(done.code, code, "{line}: {}", done.stderr);
