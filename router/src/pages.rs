@@ -76,6 +76,7 @@ p.status {{ margin: 0; color: var(--soft); font-size: .875rem; letter-spacing: .
 h1 {{ margin: .25rem 0 .75rem; font-size: 1.5rem; line-height: 1.25; }}
 p {{ margin: 0; }}
 code {{ font: .875em ui-monospace, monospace; overflow-wrap: anywhere; }}
+main > p code {{ white-space: nowrap; }}
 footer {{ margin-top: 1.5rem; padding-top: 1rem; border-top: 1px solid var(--line); color: var(--soft); font-size: .8125rem; }}
 </style>
 </head>
