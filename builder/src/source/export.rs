@@ -24,6 +24,9 @@ const ENTRIES_MAX: usize = 1_000_000;
 const TREE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// The longest path, in bytes; Linux takes no more in one call.
 const PATH_BYTES_MAX: usize = 4000;
+/// How deep folders may lie in each other. Each takes stack here and in every tool that walks the
+/// source; honest trees stay far below.
+const DEPTH_MAX: usize = 128;
 /// The longest target of a symbolic link, in bytes; as above.
 const LINK_BYTES_MAX: usize = 4000;
 /// Files above this are streamed by a git process, since libgit2 reads objects only whole.
@@ -52,6 +55,8 @@ pub(crate) enum ExportError {
     Twice(String),
     #[error("the commit has a path longer than {PATH_BYTES_MAX} bytes: {0:?}...; shorten it")]
     PathTooLong(String),
+    #[error("the commit has more than {DEPTH_MAX} folders in each other; flatten it")]
+    TooDeep,
     #[error("the link {0:?} has a target longer than {LINK_BYTES_MAX} bytes; remove it")]
     LinkTooLong(String),
     #[error("the commit has more than {ENTRIES_MAX} files; push a smaller tree")]
@@ -103,6 +108,7 @@ pub(crate) fn export(
         quarantine,
         opened: &opened,
         odb,
+        depth: 0,
         entries: 0,
         bytes: 0,
         submodules: Vec::new(),
@@ -129,14 +135,19 @@ struct Export<'a> {
     quarantine: Option<&'a Path>,
     opened: &'a Repository,
     odb: Odb<'a>,
+    depth: usize,
     entries: usize,
     bytes: u64,
     submodules: Vec<PathBuf>,
 }
 
 impl Export<'_> {
-    /// Writes one tree and all below it. Depth is bounded by the length of a path.
+    /// Writes one tree and all below it.
     fn tree(&mut self, id: Oid, folder: &Path) -> Result<(), ExportError> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(ExportError::TooDeep);
+        }
         fs::DirBuilder::new()
             .mode(0o755)
             .create(folder)
@@ -160,6 +171,7 @@ impl Export<'_> {
                 _ => self.file(entry.id(), entry.filemode_raw() & 0o100 != 0, &path)?,
             }
         }
+        self.depth -= 1;
         Ok(())
     }
 

@@ -22,12 +22,7 @@ async fn what_was_pushed_can_be_cloned_and_fetched() {
     let platform = Platform::start().await;
     platform.log_in_by_key().await;
     let tree = platform.work_tree("tree").await;
-    let mut head = String::new();
-    for number in 0..40 {
-        head = tree
-            .commit(&format!("src/file{number}.py"), &format!("print({number})"))
-            .await;
-    }
+    let mut head = tree.commits("src", 40).await;
     tree.git(&["push", "-q", &platform.http_url("shop"), "main:master"])
         .await;
     for (name, url) in [
@@ -54,11 +49,7 @@ async fn what_was_pushed_can_be_cloned_and_fetched() {
             );
 
             // Local work first, so that there is something to negotiate about.
-            for number in 0..30 {
-                clone
-                    .commit("local.py", &format!("print('{name} {version} {number}')"))
-                    .await;
-            }
+            clone.commits("local", 40).await;
             let next = tree
                 .commit("app.py", &format!("print('{name} {version}')"))
                 .await;

@@ -7,6 +7,7 @@ mod platform;
 mod access;
 mod broken;
 mod clone;
+mod hook;
 mod push;
 mod queue;
 mod transport;

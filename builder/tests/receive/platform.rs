@@ -8,7 +8,12 @@ use std::{
 
 use fairway_api::{client::Client, ids::AppId, secret::Secret};
 use fairway_builder::{BuildSettings, Builder, Config};
-use tokio::{net::TcpListener, process::Command, task::JoinHandle};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpListener,
+    process::{Child, Command},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::controller::{Controller, TOKEN, WAIT};
@@ -199,6 +204,8 @@ impl Platform {
                 "advice.detachedHead=false",
             ])
             .kill_on_drop(true)
+            // So that it can be killed with all that it started.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -295,7 +302,7 @@ impl<'a> WorkTree<'a> {
     }
 
     /// Git in the background, to be waited for or killed.
-    pub(crate) fn start_git(&self, args: &[&str]) -> tokio::process::Child {
+    pub(crate) fn start_git(&self, args: &[&str]) -> Child {
         self.platform.git(&self.folder).args(args).spawn().unwrap()
     }
 
@@ -316,9 +323,43 @@ impl<'a> WorkTree<'a> {
         self.head().await
     }
 
+    /// Many commits at once, each with a file of its own.
+    pub(crate) async fn commits(&self, name: &str, count: usize) -> String {
+        let mut import = self.platform.git(&self.folder);
+        import.args(["fast-import", "--quiet", "--force"]);
+        let mut import = import.stdin(Stdio::piped()).spawn().unwrap();
+        let branch = self.git(&["branch", "--show-current"]).await;
+        let mut from = format!("from {}\n", self.head().await);
+        let mut stream = String::new();
+        for number in 0..count {
+            stream.push_str(&format!(
+                "commit refs/heads/{}\ncommitter Ann <ann@example.com> {} +0000\ndata 1\n.\n{}\
+                 M 644 inline {name}{number}\ndata {}\n{number}\n",
+                branch.trim(),
+                1_700_000_000 + number,
+                std::mem::take(&mut from),
+                number.to_string().len(),
+            ));
+        }
+        let mut stdin = import.stdin.take().unwrap();
+        stdin.write_all(stream.as_bytes()).await.unwrap();
+        drop(stdin);
+        assert!(import.wait().await.unwrap().success());
+        self.git(&["reset", "-q", "--hard"]).await;
+        self.head().await
+    }
+
     pub(crate) async fn head(&self) -> String {
         self.git(&["rev-parse", "HEAD"]).await.trim().to_owned()
     }
+}
+
+/// Ends a git client and its helpers, as Ctrl-C at its terminal would.
+pub(crate) async fn kill(mut git: Child) {
+    let id = i32::try_from(git.id().expect("it still runs")).unwrap();
+    let group = rustix::process::Pid::from_raw(id).unwrap();
+    rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+    git.wait().await.unwrap();
 }
 
 /// What a program said, on both streams, and whether it succeeded.
@@ -361,7 +402,7 @@ pub(crate) fn list(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The example beside the test program: cargo builds it for tests.
-fn hook_program() -> PathBuf {
+pub(crate) fn hook_program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let hook = test
         .parent()

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use crate::{
     controller::Script,
-    platform::{Platform, WorkTree, list},
+    platform::{Platform, WorkTree, kill, list},
 };
 
 async fn urls(platform: &Platform) -> [String; 2] {
@@ -81,11 +81,10 @@ async fn the_controller_learns_what_was_pushed() {
 async fn source_of(platform: &Platform, tree: &WorkTree<'_>) -> std::path::PathBuf {
     platform.controller.script(Script::Hold);
     let url = platform.http_url("shop");
-    let mut push = tree.start_git(&["push", &url, "HEAD:main"]);
+    let push = tree.start_git(&["push", &url, "HEAD:main"]);
     platform.controller.build(1).await;
     let [source] = list(&platform.data().join("sources")).try_into().unwrap();
-    push.start_kill().unwrap();
-    push.wait().await.unwrap();
+    kill(push).await;
     source
 }
 

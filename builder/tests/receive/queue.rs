@@ -2,7 +2,7 @@
 
 use crate::{
     controller::{Script, WAIT},
-    platform::{Platform, Told},
+    platform::{Platform, Told, kill},
 };
 
 async fn ended(push: tokio::process::Child) -> Told {
@@ -59,10 +59,9 @@ async fn a_client_that_leaves_does_not_end_its_push() {
         .enumerate()
     {
         let head = tree.commit("app.py", url).await;
-        let mut push = tree.start_git(&["push", url, "main"]);
+        let push = tree.start_git(&["push", url, "main"]);
         let id = platform.controller.build(count + 1).await.id;
-        push.start_kill().unwrap();
-        push.wait().await.unwrap();
+        kill(push).await;
         // More than pipes and windows hold, to find out whether anyone still reads.
         platform
             .controller
@@ -82,10 +81,9 @@ async fn a_client_that_leaves_a_failing_push_leaves_nothing() {
     let platform = Platform::start().await;
     platform.controller.script(Script::Hold);
     let tree = platform.work_tree("tree").await;
-    let mut push = tree.start_git(&["push", &platform.http_url("shop"), "main"]);
+    let push = tree.start_git(&["push", &platform.http_url("shop"), "main"]);
     let id = platform.controller.build(1).await.id;
-    push.start_kill().unwrap();
-    push.wait().await.unwrap();
+    kill(push).await;
     platform.controller.end(id, false);
     platform.until_no_leftovers().await;
     assert_eq!(platform.server_ref("refs/heads/main").await, None);

@@ -10,7 +10,7 @@ use flate2::write::MultiGzDecoder;
 const STEP_BYTES: usize = 4 * 1024;
 /// The most bytes that a request may unpack to. A fetch into a clone with a million refs asks for
 /// less.
-const UNPACKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+const UNPACKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A decoder under way.
 pub(super) struct Gunzip {
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn bad_input_and_bombs_are_errors() {
         assert!(gunzip(b"not gzip at all, really not", 4).is_err());
-        let zeros = gzip(&vec![0; 300 * 1024 * 1024]);
+        let zeros = gzip(&vec![0; 70 * 1024 * 1024]);
         assert!(
             gunzip(&zeros, 4096)
                 .unwrap_err()

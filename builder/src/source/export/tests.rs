@@ -108,12 +108,20 @@ fn hostile_trees_stay_inside() {
 fn a_tree_that_grows_without_end_is_stopped() {
     let (folder, repository) = repository();
     let blob = repository.blob(b"").unwrap();
-    let mut below = tree(&repository, &[("100644", b"a", blob)]);
-    for _ in 0..3000 {
-        below = tree(&repository, &[("40000", b"ab", below)]);
-    }
-    let commit = commit(&repository, below);
-    let error = run(&repository, &commit, &folder.path().join("target")).unwrap_err();
+    let nested = |name: &[u8], depth: usize| {
+        let mut below = tree(&repository, &[("100644", b"a", blob)]);
+        for _ in 0..depth {
+            below = tree(&repository, &[("40000", name, below)]);
+        }
+        commit(&repository, below)
+    };
+    let target = folder.path().join("target");
+    run(&repository, &nested(b"ab", 100), &target).unwrap();
+    fs::remove_dir_all(&target).unwrap();
+    let error = run(&repository, &nested(b"ab", 3000), &target).unwrap_err();
+    assert!(matches!(error, ExportError::TooDeep), "{error}");
+    fs::remove_dir_all(&target).unwrap();
+    let error = run(&repository, &nested(&[b'x'; 200], 100), &target).unwrap_err();
     assert!(matches!(error, ExportError::PathTooLong(_)), "{error}");
 }
 
