@@ -107,8 +107,9 @@ names! {
     BuilderName = "builder name", machine_name;
     /// An e-mail address, the name of an account. Only its outer form is checked.
     Email = "email", email;
-    /// The name of a size of pod: `standard-1x`.
-    SizeName = "size", machine_name;
+    /// The name of a size of pod: `standard-1x`. Letter case does not matter: Heroku's clients write
+    /// `Standard-1X`.
+    SizeName = "size", |text| machine_name(&text.to_ascii_lowercase());
     /// A digest as OCI writes it, `sha256:` and 64 hexadecimal digits.
     Digest = "digest", digest;
     /// A git object id: 40 hexadecimal digits (SHA-1) or 64 (SHA-256).
