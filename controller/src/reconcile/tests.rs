@@ -1,1 +1,525 @@
+//! The whole way of a push and of everything else that the loop does: the real handlers, database
+//! and loop, with an agent and a router that the test plays.
 
+mod platform;
+
+use fairway_api::{
+    build_orders::PushVerdict,
+    pods::{PodPhase, RestartPolicy},
+};
+use serde_json::{Value, json};
+
+use self::platform::{Platform, names};
+use crate::testing::NODE;
+
+#[tokio::test]
+async fn a_push_goes_from_the_result_to_the_verdict() {
+    let mut platform = Platform::start().await;
+    platform.rig.app("shop").await;
+    let build = platform.push("shop").await;
+
+    let plan = platform.orders(|plan| plan.pods.len() == 1).await;
+    let web = &plan.pods[0];
+    assert_eq!(
+        (web.name.as_str(), web.release, web.port),
+        ("web.1", 1, Some(8080))
+    );
+    assert_eq!(web.restart, RestartPolicy::Always);
+    assert_eq!(web.env["PORT"].expose(), "8080");
+    assert_eq!(web.env["DYNO"].expose(), "web.1");
+    assert_eq!(plan.registry.host, "127.0.0.1:5000");
+    assert!(
+        platform.routed("shop.apps.test").await.is_empty(),
+        "nothing is ready yet"
+    );
+
+    platform.say("web.1", "ready").await;
+    let endpoints = platform.table(|endpoints| endpoints.len() == 1).await;
+    assert_eq!(endpoints[0].address.to_string(), "10.9.0.1:8080");
+    let verdict = platform.verdict(build).await;
+    assert!(
+        matches!(verdict, PushVerdict::Released { version: 1, .. }),
+        "{verdict:?}"
+    );
+
+    let output = platform.output(build).await;
+    for line in [
+        "-----> Discovering process types\n       Procfile declares types -> web, worker\n",
+        "       Done: 11.7M\n",
+        "-----> Launching...\n",
+        "       Released v1\n       http://shop.apps.test:8080 deployed to Fairway\n",
+        "\nVerifying deploy... done.\n",
+    ] {
+        assert!(output.contains(line), "{line:?} is missing in {output}");
+    }
+    let formation = platform.get("/apps/shop/formation").await;
+    let counts: Vec<_> = formation
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["quantity"].clone())
+        .collect();
+    assert_eq!(counts, [json!(1), json!(0)], "web and worker");
+    let release = platform.get("/apps/shop/releases/1").await;
+    assert_eq!(
+        (&release["status"], &release["current"]),
+        (&json!("succeeded"), &json!(true))
+    );
+}
+
+#[tokio::test]
+async fn the_second_push_flips_all_types_at_once_and_then_stops_the_old_pods() {
+    let mut platform = Platform::with_live_app("shop").await;
+    platform.scale("shop", "worker", 1).await;
+    platform
+        .orders(|plan| names(plan) == ["web.1 v1", "worker.1 v1"])
+        .await;
+    platform.say("worker.1", "ready").await;
+
+    let build = platform.push("shop").await;
+    let both = ["web.1 v1", "web.1 v2", "worker.1 v1", "worker.1 v2"];
+    platform.orders(|plan| names(plan) == both).await;
+    platform.say("web.1 v2", "ready").await;
+    // The worker is not up: the old release serves on.
+    assert_eq!(platform.routed("shop.apps.test").await, ["10.9.0.1"]);
+    platform.say("worker.1 v2", "ready").await;
+    let fresh = platform.pod("web.1 v2");
+    platform
+        .table(|endpoints| endpoints.len() == 1 && endpoints[0].pod == fresh)
+        .await;
+    assert!(matches!(
+        platform.verdict(build).await,
+        PushVerdict::Released { version: 2, .. }
+    ));
+    platform
+        .orders(|plan| names(plan) == ["web.1 v2", "worker.1 v2"])
+        .await;
+    platform.settled("shop", |dynos| dynos.len() == 2).await;
+}
+
+#[tokio::test]
+async fn a_pod_with_an_open_request_is_not_stopped() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let old = platform.pod("web.1 v1");
+    let build = platform.push("shop").await;
+    platform.orders(|plan| plan.pods.len() == 2).await;
+    platform.draining.insert(old, 1);
+    platform.say("web.1 v2", "ready").await;
+    platform.table(|endpoints| endpoints[0].pod != old).await;
+    // The push ends although the old pod still works.
+    assert!(matches!(
+        platform.verdict(build).await,
+        PushVerdict::Released { .. }
+    ));
+    assert!(platform.newest_plan().pods.iter().any(|pod| pod.id == old));
+    platform.draining.clear();
+    platform.acknowledge().await;
+    platform.orders(|plan| names(plan) == ["web.1 v2"]).await;
+}
+
+#[tokio::test]
+async fn a_release_that_crashes_takes_only_itself_away() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let build = platform.push("shop").await;
+    platform.orders(|plan| plan.pods.len() == 2).await;
+    platform.say("web.1 v2", "crash").await;
+    let verdict = platform.verdict(build).await;
+    let PushVerdict::Failed { reason } = verdict else {
+        panic!("{verdict:?}")
+    };
+    assert_eq!(reason, "Release v2 failed: web.1 exited with code 3");
+    let output = platform.output(build).await;
+    for line in [
+        " !     Release v2 failed: web.1 exited with code 3\n",
+        " !       Traceback (most recent call last)\n",
+        " !     v1 keeps running, nothing of it was changed.\n",
+    ] {
+        assert!(output.contains(line), "{line:?} is missing in {output}");
+    }
+    platform.orders(|plan| names(plan) == ["web.1 v1"]).await;
+    assert_eq!(platform.routed("shop.apps.test").await, ["10.9.0.1"]);
+    let release = platform.get("/apps/shop/releases/2").await;
+    assert_eq!(release["status"], "failed");
+    assert_eq!(release["failure"], "web.1 exited with code 3");
+    assert_eq!(platform.get("/apps/shop/releases/1").await["current"], true);
+    let events = platform.get("/apps/shop/events").await;
+    let kinds: Vec<_> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["kind"].clone())
+        .collect();
+    assert!(kinds.contains(&json!("deployment.failed")), "{kinds:?}");
+    assert!(kinds.contains(&json!("pod.crashed")), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn a_release_phase_runs_to_its_end_before_anything_else_starts() {
+    let mut platform = Platform::start().await;
+    platform.rig.app("shop").await;
+    let build = platform.push_with("shop", &["web", "release"]).await;
+    let plan = platform
+        .orders(|plan| names(plan) == ["release.1 v1"])
+        .await;
+    assert_eq!(plan.pods[0].restart, RestartPolicy::Never);
+    assert_eq!((plan.pods[0].port, &plan.pods[0].checks), (None, &None));
+    platform.say("release.1", "exit:0").await;
+    platform.orders(|plan| names(plan) == ["web.1 v1"]).await;
+    platform.say("web.1", "ready").await;
+    platform.table(|endpoints| endpoints.len() == 1).await;
+    assert!(matches!(
+        platform.verdict(build).await,
+        PushVerdict::Released { .. }
+    ));
+    assert!(
+        platform
+            .output(build)
+            .await
+            .contains("Release command declared")
+    );
+
+    let build = platform.push_with("shop", &["web", "release"]).await;
+    platform
+        .orders(|plan| names(plan).contains(&"release.2 v2".to_owned()))
+        .await;
+    platform.say("release.2", "exit:1").await;
+    let verdict = platform.verdict(build).await;
+    let PushVerdict::Failed { reason } = verdict else {
+        panic!("{verdict:?}")
+    };
+    assert_eq!(reason, "Release v2 failed: release.2 exited with code 1");
+}
+
+/// The controller is killed once in every state of a deployment; each time it goes on from what
+/// the database has and comes to the same end.
+#[tokio::test]
+async fn a_deployment_survives_a_crash_in_every_state() {
+    for crash in ["queued", "release-phase", "starting", "switching", "untold"] {
+        let mut platform = Platform::start().await;
+        platform.rig.app("shop").await;
+        let may_crash = async |platform: &mut Platform, state: &str| {
+            if state == crash {
+                platform.crash_and_start().await;
+            }
+        };
+        if crash == "queued" {
+            platform.kill();
+        }
+        let build = platform.push_with("shop", &["web", "release"]).await;
+        may_crash(&mut platform, "queued").await;
+        platform
+            .orders(|plan| names(plan) == ["release.1 v1"])
+            .await;
+        may_crash(&mut platform, "release-phase").await;
+        platform.say("release.1", "exit:0").await;
+        platform.orders(|plan| names(plan) == ["web.1 v1"]).await;
+        may_crash(&mut platform, "starting").await;
+        let web = platform.pod("web.1 v1");
+        platform.say("web.1", "ready").await;
+        let generation = platform.table_until(|endpoints| endpoints.len() == 1).await;
+        may_crash(&mut platform, "switching").await;
+        if crash == "untold" {
+            platform.kill();
+            platform.end_untold().await;
+            platform.crash_and_start().await;
+        }
+        platform.acknowledge().await;
+        platform.say("web.1", "ready").await;
+        let newest = platform.table_until(|endpoints| endpoints.len() == 1).await;
+        assert!(
+            newest >= generation,
+            "{crash}: the table's generation went back"
+        );
+        platform.acknowledge().await;
+        let verdict = platform.verdict(build).await;
+        assert!(
+            matches!(verdict, PushVerdict::Released { version: 1, .. }),
+            "{crash}: {verdict:?}"
+        );
+        assert_eq!(platform.pod("web.1 v1"), web, "{crash}: the pod runs on");
+        let output = platform.output(build).await;
+        assert_eq!(
+            output.matches("Released v1").count(),
+            1,
+            "{crash}: {output}"
+        );
+        platform.settled("shop", |dynos| dynos.len() == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn generations_of_plans_never_go_back() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let before = platform.newest_plan().generation;
+    platform.crash_and_start().await;
+    platform.scale("shop", "web", 2).await;
+    let plan = platform.orders(|plan| plan.pods.len() == 2).await;
+    assert!(plan.generation > before);
+}
+
+/// A database that was put back from a backup knows smaller numbers than the agents.
+#[tokio::test]
+async fn an_agent_with_a_newer_generation_obeys_again() {
+    let mut platform = Platform::with_live_app("shop").await;
+    platform.pretend_generation(1_000_000);
+    platform.scale("shop", "web", 2).await;
+    let plan = platform.orders(|plan| plan.pods.len() == 2).await;
+    assert!(plan.generation > 1_000_000);
+}
+
+#[tokio::test]
+async fn a_config_change_is_a_deployment_with_the_same_image() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let patch = json!({ "GREETING": "hello" });
+    let alice = platform.rig.alice.clone();
+    platform
+        .rig
+        .call(&alice, "PATCH", "/apps/shop/config-vars", patch)
+        .await
+        .expect(200);
+    let plan = platform.orders(|plan| plan.pods.len() == 2).await;
+    let fresh = plan.pods.iter().find(|pod| pod.release == 2).unwrap();
+    assert_eq!(fresh.env["GREETING"].expose(), "hello");
+    assert_eq!(fresh.image, plan.pods[0].image);
+    platform.say("web.1 v2", "ready").await;
+    platform
+        .table(|endpoints| endpoints[0].pod == fresh.id)
+        .await;
+    platform.orders(|plan| names(plan) == ["web.1 v2"]).await;
+
+    let rollback = json!({ "release": "v1" });
+    platform
+        .rig
+        .call(&alice, "POST", "/apps/shop/releases", rollback)
+        .await
+        .expect(201);
+    let plan = platform.orders(|plan| plan.pods.len() == 2).await;
+    let back = plan.pods.iter().find(|pod| pod.release == 3).unwrap();
+    assert!(
+        !back.env.contains_key("GREETING"),
+        "a rollback takes the config vars along"
+    );
+    assert_eq!(platform.get("/apps/shop/config-vars").await, json!({}));
+}
+
+#[tokio::test]
+async fn a_one_off_pod_runs_ends_and_shows_its_exit_code() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let alice = platform.rig.alice.clone();
+    let new = json!({
+        "command": "echo $SECRET", "attach": true, "env": { "SECRET": "x" }, "time_to_live": 60,
+    });
+    let dyno = platform
+        .rig
+        .call(&alice, "POST", "/apps/shop/dynos", new)
+        .await
+        .expect(201);
+    let name = dyno["name"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("run."), "{name}");
+    assert!(
+        dyno["attach_url"]
+            .as_str()
+            .unwrap()
+            .starts_with("ws://fairway.test:7000/streams/")
+    );
+    let plan = platform.orders(|plan| plan.pods.len() == 2).await;
+    let spec = plan.pods.iter().find(|pod| pod.name == name).unwrap();
+    assert_eq!(
+        spec.command.as_deref().unwrap(),
+        ["/bin/sh", "-c", "echo $SECRET"]
+    );
+    assert_eq!(
+        (spec.time_to_live_secs, spec.attach.as_ref().unwrap().tty),
+        (Some(60), true)
+    );
+    assert_eq!(spec.env["SECRET"].expose(), "x");
+    assert_eq!((spec.port, spec.restart), (None, RestartPolicy::Never));
+
+    platform.say(&name, "exit:7").await;
+    platform
+        .settled("shop", |dynos| {
+            dynos
+                .iter()
+                .any(|it| it["exit_code"] == 7 && it["state"] == "down")
+        })
+        .await;
+    let stop = format!("/apps/shop/dynos/{name}/actions/stop");
+    platform
+        .rig
+        .call(&alice, "POST", &stop, Value::Null)
+        .await
+        .expect(202);
+    platform.orders(|plan| names(plan) == ["web.1 v1"]).await;
+    platform.settled("shop", |dynos| dynos.len() == 1).await;
+}
+
+#[tokio::test]
+async fn bad_one_off_pods_are_refused() {
+    let platform = Platform::start().await;
+    platform.rig.app("shop").await;
+    let alice = platform.rig.alice.clone();
+    let run = async |body: Value| {
+        platform
+            .rig
+            .call(&alice, "POST", "/apps/shop/dynos", body)
+            .await
+            .expect(422)["message"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert!(
+        run(json!({ "command": "ls" }))
+            .await
+            .contains("no release to run")
+    );
+    platform.rig.release("shop").await;
+    for (body, message) in [
+        (json!({ "command": " " }), "1 to 131071 bytes"),
+        (json!({ "command": "a\u{0}b" }), "no NUL character"),
+        (
+            json!({ "command": "ls", "time_to_live": 0 }),
+            "1 to 86400 seconds",
+        ),
+        (
+            json!({ "command": "ls", "time_to_live": 90_000 }),
+            "1 to 86400 seconds",
+        ),
+        (json!({ "command": "ls", "size": "huge" }), "find that size"),
+        (
+            json!({ "command": "ls", "env": { "PORT": "1" } }),
+            "PORT is set by Fairway",
+        ),
+    ] {
+        let answer = run(body.clone()).await;
+        assert!(answer.contains(message), "{body}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_restart_replaces_and_never_gaps() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let old = platform.pod("web.1 v1");
+    let alice = platform.rig.alice.clone();
+    platform
+        .rig
+        .call(&alice, "DELETE", "/apps/shop/dynos/web", Value::Null)
+        .await
+        .expect(202);
+    let plan = platform.orders(|plan| plan.pods.len() == 2).await;
+    let fresh = plan.pods.iter().find(|pod| pod.id != old).unwrap().id;
+    assert_eq!(platform.routed("shop.apps.test").await, ["10.9.0.1"]);
+    platform
+        .settled("shop", |dynos| {
+            dynos.iter().filter(|it| it["superseded"] == true).count() == 1
+        })
+        .await;
+    platform.say_id(fresh, "ready").await;
+    platform
+        .table(|endpoints| endpoints.len() == 1 && endpoints[0].pod == fresh)
+        .await;
+    platform
+        .orders(|plan| plan.pods.len() == 1 && plan.pods[0].id == fresh)
+        .await;
+    let missing = platform
+        .rig
+        .call(&alice, "DELETE", "/apps/shop/dynos/x.9", Value::Null)
+        .await;
+    missing.expect(404);
+}
+
+#[tokio::test]
+async fn scaling_touches_no_pod_that_stays() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let first = platform.pod("web.1 v1");
+    platform.scale("shop", "web", 3).await;
+    platform.orders(|plan| plan.pods.len() == 3).await;
+    platform.say("web.2", "ready").await;
+    platform.say("web.3", "ready").await;
+    platform.table(|endpoints| endpoints.len() == 3).await;
+    platform.scale("shop", "web", 1).await;
+    platform
+        .table(|endpoints| endpoints.len() == 1 && endpoints[0].pod == first)
+        .await;
+    platform
+        .orders(|plan| plan.pods.len() == 1 && plan.pods[0].id == first)
+        .await;
+    platform.scale("shop", "web", 0).await;
+    platform.table(|endpoints| endpoints.is_empty()).await;
+    platform.orders(|plan| plan.pods.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_destroyed_app_leaves_no_pod_and_no_route() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let alice = platform.rig.alice.clone();
+    platform
+        .rig
+        .call(&alice, "DELETE", "/apps/shop", Value::Null)
+        .await
+        .expect(200);
+    platform.orders(|plan| plan.pods.is_empty()).await;
+    platform.no_route("shop.apps.test").await;
+}
+
+#[tokio::test]
+async fn a_report_is_believed_only_from_the_machine_itself() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let mut status = platform.status();
+    status.node = "two".parse().unwrap();
+    let forged = serde_json::to_value(&status).unwrap();
+    let path = "/internal/nodes/one/status";
+    platform
+        .rig
+        .call(NODE, "POST", path, forged.clone())
+        .await
+        .expect(403);
+    platform
+        .rig
+        .call(NODE, "POST", "/internal/nodes/two/status", forged)
+        .await
+        .expect(403);
+    platform
+        .rig
+        .call(NODE, "POST", path, json!({ "node": "one" }))
+        .await
+        .expect(422);
+    platform
+        .rig
+        .call(NODE, "GET", "/internal/routers/one/table", Value::Null)
+        .await
+        .expect(403);
+
+    // A pod that this machine does not run is nobody's news.
+    let stranger = fairway_api::ids::PodId::generate();
+    platform
+        .pods
+        .insert(stranger, platform::status_of(stranger, "ready", 9));
+    platform.report().await;
+    platform.scale("shop", "web", 2).await;
+    platform.orders(|plan| plan.pods.len() == 2).await;
+    platform.settled("shop", |dynos| dynos.len() == 2).await;
+}
+
+#[tokio::test]
+async fn a_crash_of_a_serving_pod_is_told_and_leaves_the_table() {
+    let mut platform = Platform::with_live_app("shop").await;
+    platform.say("web.1", "crash").await;
+    platform.table(|endpoints| endpoints.is_empty()).await;
+    platform
+        .settled("shop", |dynos| {
+            dynos[0]["state"] == "crashed" && dynos[0]["reason"] == "exited with code 3"
+        })
+        .await;
+    platform.say("web.1", "ready").await;
+    platform.table(|endpoints| endpoints.len() == 1).await;
+    assert_eq!(
+        platform.pods.len(),
+        1,
+        "the agent restarts, nobody replaces"
+    );
+    assert!(matches!(
+        platform.pods.values().next().unwrap().phase,
+        PodPhase::Running { ready: true }
+    ));
+}
