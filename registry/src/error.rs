@@ -1,6 +1,6 @@
 //! Everything that a request can fail with, in the words that its sender reads.
 
-use std::io;
+use std::io::{self, ErrorKind};
 
 use axum::http::StatusCode;
 
@@ -75,6 +75,8 @@ pub(crate) enum Error {
     )]
     DiskFull { free: u64, reserve: u64 },
 
+    #[error("the disk is full; nothing was kept. Free some space or ask the operator to")]
+    NoSpace,
     #[error("the registry could not {action}; its log has the reason. Try again later")]
     Io {
         action: &'static str,
@@ -109,7 +111,7 @@ impl Error {
             Self::UploadsTooMany { .. } => "TOOMANYREQUESTS",
             Self::ChunkLength { .. } | Self::TooLarge { .. } => "SIZE_INVALID",
             Self::RangeUnsatisfiable { .. } => "RANGE_INVALID",
-            Self::DiskFull { .. } => "INSUFFICIENT_STORAGE",
+            Self::DiskFull { .. } | Self::NoSpace => "INSUFFICIENT_STORAGE",
             Self::Io { .. } => "UNKNOWN",
         }
     }
@@ -130,7 +132,7 @@ impl Error {
             | Self::RangeUnsatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::BodyStalled { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Self::DiskFull { .. } | Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
             Self::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Query { .. }
             | Self::NameInvalid { .. }
@@ -147,6 +149,9 @@ impl Error {
 
     /// For `map_err` on file operations: `.map_err(Error::io("read a blob"))`.
     pub(crate) fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { action, source }
+        move |source| match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::NoSpace,
+            _ => Self::Io { action, source },
+        }
     }
 }

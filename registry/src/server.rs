@@ -17,7 +17,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -40,9 +40,9 @@ const CONNECTIONS_MAX: usize = 1024;
 /// Longest time to wait for a request's head, in seconds; also ends idle connections.
 const HEAD_WAIT_SECS: u64 = 90;
 
-/// Largest read buffer of a connection, in bytes. It grows to this only while a client sends fast;
-/// fewer, larger reads are what makes large layers cheap.
-const READ_BUFFER_BYTES: usize = 1024 * 1024;
+/// Largest read buffer of a connection, in bytes, and so the longest head of a request. It grows to
+/// this only while a client sends fast: fewer, larger reads are what makes large layers cheap.
+const READ_BUFFER_BYTES: usize = 256 * 1024;
 
 /// Longest time that requests may take to end after shutdown began, in seconds. What is cut off can
 /// be resumed.
@@ -189,6 +189,9 @@ impl Collector {
 
 /// Accepts connections until shutdown, then waits for their requests.
 async fn serve(listener: &TcpListener, router: Router, shutdown: &CancellationToken) {
+    // Also when this future is dropped: no connection outlives it.
+    let cut_off = CancellationToken::new();
+    let _cut_off = cut_off.clone().drop_guard();
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     loop {
@@ -203,14 +206,12 @@ async fn serve(listener: &TcpListener, router: Router, shutdown: &CancellationTo
         };
         match accepted {
             Some((Ok((stream, peer)), permit)) => {
-                let router = router.clone();
-                drop(tokio::spawn(connection(
-                    stream,
-                    peer,
-                    router,
-                    graceful.watcher(),
-                    permit,
-                )));
+                let connection = connection(stream, peer, router.clone(), graceful.watcher());
+                let cut_off = cut_off.clone();
+                drop(tokio::spawn(async move {
+                    cut_off.run_until_cancelled(connection).await;
+                    drop(permit);
+                }));
             }
             Some((Err(error), _)) => {
                 error!("could not accept a connection to the registry: {error}");
@@ -230,13 +231,7 @@ async fn serve(listener: &TcpListener, router: Router, shutdown: &CancellationTo
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    watcher: Watcher,
-    permit: OwnedSemaphorePermit,
-) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, watcher: Watcher) {
     // Answers are small and clients wait for them; failing to say so costs time only.
     stream.set_nodelay(true).ok();
     let connection = http1::Builder::new()
@@ -247,7 +242,6 @@ async fn connection(
     if let Err(error) = watcher.watch(connection).await {
         debug!(%peer, "a connection to the registry broke: {error}");
     }
-    drop(permit);
 }
 
 /// Removes abandoned uploads, again and again.

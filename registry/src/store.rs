@@ -22,6 +22,7 @@
 use std::{
     fs::{self, File},
     io::{self, ErrorKind},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
@@ -50,8 +51,12 @@ pub(crate) struct Store {
 impl Store {
     /// Opens a directory, and makes it if needed.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        // Layers may hold what only their app should read; whoever made the directory before has
+        // decided otherwise.
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700);
         for name in ["blobs", "uploads", "tmp", "repositories"] {
-            fs::create_dir_all(root.join(name))?;
+            private.create(root.join(name))?;
         }
         let lock = File::create(root.join("lock"))?;
         lock.try_lock().map_err(|error| match error {
@@ -92,13 +97,7 @@ impl Store {
     /// Makes an empty link and the directories above it; an existing one becomes young.
     fn link(&self, path: &Path) -> io::Result<()> {
         let _guard = self.keep_files();
-        if disk::touch(path)? {
-            return Ok(());
-        }
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        File::create(path).map(drop)
+        disk::make_link(path)
     }
 
     /// Makes the entries of a directory durable, and those that lead to it from the root.

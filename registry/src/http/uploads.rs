@@ -1,10 +1,6 @@
 //! Uploads: start, go on, ask, end, cancel; and mounting, which starts like one.
 
-use std::{
-    io::{self, ErrorKind},
-    ops::Range,
-    sync::Arc,
-};
+use std::{ops::Range, sync::Arc};
 
 use axum::{
     body::Body,
@@ -266,10 +262,10 @@ async fn store(
         let limits = &shared.limits;
         let stored = limits
             .check(&shared.uploads, upload.length(), room)
-            .and_then(|()| upload.append(&chunks).map_err(|error| full(error, limits)));
+            .and_then(|()| upload.append(&chunks));
         match stored {
             Ok(()) => Ok(upload),
-            Err(error @ (Error::TooLarge { .. } | Error::DiskFull { .. })) => {
+            Err(error @ (Error::TooLarge { .. } | Error::DiskFull { .. } | Error::NoSpace)) => {
                 upload.discard()?;
                 Err(error)
             }
@@ -277,23 +273,6 @@ async fn store(
         }
     })
     .await
-}
-
-/// Tells a disk that became full in spite of the reserve from other failures.
-fn full(error: Error, limits: &Limits) -> Error {
-    let is_full = |source: &io::Error| {
-        matches!(
-            source.kind(),
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded
-        )
-    };
-    match error {
-        Error::Io { source, .. } if is_full(&source) => Error::DiskFull {
-            free: 0,
-            reserve: limits.disk_reserve_bytes,
-        },
-        other => other,
-    }
 }
 
 async fn finish(name: Repository, upload: Upload, digest: Digest) -> Result<Response, Error> {

@@ -66,10 +66,7 @@ impl Store {
         match disk::remove(&self.blob_links(name).join(digest.hex())) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::BlobUnknown { digest: *digest }),
-            Err(source) => Err(Error::Io {
-                action: "remove a blob",
-                source,
-            }),
+            Err(error) => Err(Error::io("remove a blob")(error)),
         }
     }
 }

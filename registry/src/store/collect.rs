@@ -12,6 +12,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tracing::warn;
+
 use crate::{
     document::Document,
     error::Error,
@@ -109,7 +111,13 @@ impl Pass<'_> {
     fn repository(&mut self, name: &Repository) -> Result<(), Error> {
         let links = self.store.manifest_links(name);
         let present = digests(&links).map_err(Error::io("list the manifests"))?;
-        let documents = self.documents(&present)?;
+        let Some(documents) = self.documents(name, &present)? else {
+            self.live.extend(present);
+            let blobs =
+                digests(&self.store.blob_links(name)).map_err(Error::io("list the blobs"))?;
+            self.live.extend(blobs);
+            return Ok(());
+        };
         let roots = self
             .roots(name, &present)
             .map_err(Error::io("find what is in use"))?;
@@ -130,15 +138,30 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Reads every manifest of a repository. One whose content is missing refers to nothing.
-    fn documents(&self, present: &BTreeSet<Digest>) -> Result<BTreeMap<Digest, Document>, Error> {
+    /// Reads every manifest of a repository. One whose content is missing refers to nothing. `None`
+    /// if one is damaged: nobody knows what it refers to, so that nothing may go.
+    fn documents(
+        &self,
+        name: &Repository,
+        present: &BTreeSet<Digest>,
+    ) -> Result<Option<BTreeMap<Digest, Document>>, Error> {
         let mut documents = BTreeMap::new();
         for digest in present {
-            if let Some((document, _)) = self.store.read_document(digest)? {
-                documents.insert(*digest, document);
+            match self.store.read_document(digest) {
+                Ok(Some((document, _))) => drop(documents.insert(*digest, document)),
+                Ok(None) => {}
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::InvalidData => {
+                    warn!(
+                        repository = %name, %digest,
+                        "a manifest is damaged, its repository is not collected; delete it or push \
+                         it again: {source}"
+                    );
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(documents)
+        Ok(Some(documents))
     }
 
     fn roots(&self, name: &Repository, present: &BTreeSet<Digest>) -> io::Result<BTreeSet<Digest>> {

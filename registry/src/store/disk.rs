@@ -8,9 +8,24 @@ use std::{
 
 use rustix::fs::{Advice, AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
-/// Makes the entries of a directory durable. Cheap when nothing changed since the last time.
+/// Makes the entries of a directory durable. Cheap when nothing changed since the last time. One
+/// that the collector removed has no entries.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    match File::open(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other?.sync_all(),
+    }
+}
+
+/// Makes an empty file and the directories above it; an existing one becomes young.
+pub(crate) fn make_link(path: &Path) -> io::Result<()> {
+    if touch(path)? {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    File::create(path).map(drop)
 }
 
 /// Sets a file's modification time to now. False if there is no such file.
@@ -69,7 +84,8 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Has the kernel begin to write a file's new pages to the disk, so that the sync at the end finds
-/// little left to do. Only a hint: pages that are dirty stay in the cache, and failure is harmless.
+/// little left to do. Only a hint, whose failure is harmless. Pages stay in the cache while they
+/// are dirty, so that a pull right after the push finds them there.
 pub(crate) fn begin_writing_back(file: &File, offset: u64, bytes: u64) {
     if let Some(bytes) = std::num::NonZero::new(bytes) {
         rustix::fs::fadvise(file, offset, Some(bytes), Advice::DontNeed).ok();

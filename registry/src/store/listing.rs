@@ -1,10 +1,6 @@
 //! Lists: repositories, tags, referrers; and their pages.
 
-use std::{
-    fs,
-    io::{self, ErrorKind},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use crate::{
     document::Descriptor,
@@ -107,10 +103,9 @@ impl Store {
         let Listing { entries, next } = page(names, wanted);
         let mut descriptors = Vec::new();
         for hex in entries {
-            let digest = Digest::from_hex(&hex).map_err(|error| Error::Io {
-                action: "list the referrers",
-                source: io::Error::new(ErrorKind::InvalidData, error),
-            })?;
+            let Ok(digest) = Digest::from_hex(&hex) else {
+                continue;
+            };
             // The link is made before the manifest is shown; who is in between is left out.
             let shown = disk::exists(&self.manifest_links(name).join(&hex))
                 .map_err(Error::io("list the referrers"))?;

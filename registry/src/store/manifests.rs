@@ -48,10 +48,7 @@ impl Store {
         match self.hold(&self.manifest_links(name).join(digest.hex())) {
             Ok(true) => Ok(digest),
             Ok(false) => Err(unknown()),
-            Err(source) => Err(Error::Io {
-                action: "look for a manifest",
-                source,
-            }),
+            Err(error) => Err(Error::io("look for a manifest")(error)),
         }
     }
 
@@ -172,9 +169,7 @@ impl Store {
                 .inspect_err(|_| drop(disk::remove(&temporary)))?;
         }
         disk::sync_dir(&self.blobs_dir())?;
-        if !document.blobs.is_empty() {
-            self.sync_up(&self.blob_links(name))?;
-        }
+        self.sync_up(&self.blob_links(name))?;
         if let Some(subject) = &document.subject {
             let dir = self.referrers_dir(name, subject);
             self.link(&dir.join(digest.hex()))?;
@@ -198,11 +193,15 @@ impl Store {
             .flatten()
             .and_then(|(document, _)| document.subject);
         let remove = || {
-            self.remove_tags_of(name, digest)?;
-            disk::remove(&self.manifest_links(name).join(digest.hex()))?;
-            if let Some(subject) = subject {
-                disk::remove(&self.referrers_dir(name, &subject).join(digest.hex()))?;
+            {
+                let _guard = self.remove_files();
+                self.remove_tags_of(name, digest)?;
+                disk::remove(&self.manifest_links(name).join(digest.hex()))?;
+                if let Some(subject) = subject {
+                    disk::remove(&self.referrers_dir(name, &subject).join(digest.hex()))?;
+                }
             }
+            disk::sync_dir(&self.tags_dir(name))?;
             disk::sync_dir(&self.manifest_links(name))
         };
         remove().map_err(Error::io("remove a manifest"))

@@ -21,19 +21,17 @@ impl Store {
     /// Points a tag to a manifest, in one step; durable on return.
     pub(super) fn write_tag(&self, name: &Repository, tag: &Tag, to: &Digest) -> io::Result<()> {
         let path = self.tag(name, tag);
-        if read(&path)? == Some(*to) {
-            return disk::sync_dir(&self.tags_dir(name));
-        }
         let temporary = self.temporary();
         std::os::unix::fs::symlink(Path::new("../_manifests").join(to.hex()), &temporary)?;
-        let placed = {
+        let place = || {
+            // Somebody may have removed the manifest since it was stored. A removal takes its tags
+            // along in one go, so that this tag cannot end up alone.
             let _guard = self.keep_files();
-            fs::create_dir_all(self.tags_dir(name)).and_then(|()| fs::rename(&temporary, &path))
+            disk::make_link(&self.manifest_links(name).join(to.hex()))?;
+            fs::create_dir_all(self.tags_dir(name))?;
+            fs::rename(&temporary, &path)
         };
-        if placed.is_err() {
-            disk::remove(&temporary)?;
-        }
-        placed?;
+        place().inspect_err(|_| drop(disk::remove(&temporary)))?;
         self.sync_up(&self.tags_dir(name))
     }
 
@@ -44,10 +42,7 @@ impl Store {
             Ok(false) => Err(Error::ManifestUnknown {
                 reference: tag.to_string(),
             }),
-            Err(source) => Err(Error::Io {
-                action: "remove a tag",
-                source,
-            }),
+            Err(error) => Err(Error::io("remove a tag")(error)),
         }
     }
 

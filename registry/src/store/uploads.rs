@@ -101,12 +101,9 @@ impl Uploads {
             .clone();
         match options.open(&path) {
             Ok(file) => Ok((id, self.hand_out(path, file, 0, Some(Sha256::new())))),
-            Err(source) => {
+            Err(error) => {
                 self.slots().remove(&path);
-                Err(Error::Io {
-                    action: "start an upload",
-                    source,
-                })
+                Err(Error::io("start an upload")(error))
             }
         }
     }
@@ -116,10 +113,7 @@ impl Uploads {
         match fs::metadata(self.store.upload(name, id)) {
             Ok(metadata) => Ok(metadata.len()),
             Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::UploadUnknown),
-            Err(source) => Err(Error::Io {
-                action: "look for an upload",
-                source,
-            }),
+            Err(error) => Err(Error::io("look for an upload")(error)),
         }
     }
 
@@ -149,12 +143,9 @@ impl Uploads {
                 self.slots().remove(&path);
                 Err(Error::UploadUnknown)
             }
-            Err(source) => {
+            Err(error) => {
                 self.slots().insert(path, Slot::Idle(None));
-                Err(Error::Io {
-                    action: "open an upload",
-                    source,
-                })
+                Err(Error::io("open an upload")(error))
             }
         }
     }
@@ -221,13 +212,8 @@ impl Upload {
     /// Adds bytes at the end.
     pub(crate) fn append(&mut self, chunks: &[Bytes]) -> Result<(), Error> {
         let mut hasher = self.current_hash()?;
-        if let Err(source) = write_all(&mut self.file, chunks) {
-            // Part of it may be in the file: the next request measures and hashes it again.
-            return Err(Error::Io {
-                action: "write an upload",
-                source,
-            });
-        }
+        // If it fails, part of it may be in the file: the next request measures and hashes it again.
+        write_all(&mut self.file, chunks).map_err(Error::io("write an upload"))?;
         for chunk in chunks {
             hasher.update(chunk);
             self.length += chunk.len() as u64;

@@ -198,6 +198,28 @@ async fn what_a_push_relies_on_becomes_young() {
     }
 }
 
+#[tokio::test]
+async fn a_damaged_manifest_stops_only_its_repository() {
+    let (registry, collector) = with_collector().await;
+    let damaged = registry.image("damaged", "v1", b"of unknown use").await;
+    registry.blob("damaged", b"loose, or not").await;
+    let loose = registry.blob("whole", b"loose").await;
+    let file = registry
+        .path()
+        .join("blobs")
+        .join(damaged.trim_start_matches("sha256:"));
+    std::fs::write(file, "{").unwrap();
+    age(&registry);
+    let collected = collect(&collector, tagged_only()).await;
+    assert_eq!(collected.contents, [loose.parse().unwrap()]);
+    assert_eq!(collected.blobs.len(), 1);
+    let got = registry.get("/v2/damaged/manifests/v1").await;
+    assert_eq!(
+        (got.status, got.code().as_str()),
+        (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN")
+    );
+}
+
 /// Clients push, over and over, what a collector that never rests has just found old.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pushing_and_collecting_at_once() {

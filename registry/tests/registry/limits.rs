@@ -1,5 +1,6 @@
 use std::{
     convert::Infallible,
+    os::unix::fs::PermissionsExt as _,
     time::{Duration, SystemTime},
 };
 
@@ -159,6 +160,45 @@ async fn who_is_refused_gets_to_read_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_gives_its_upload_back() {
+    let fixture = Fixture::new();
+    let (registry, shutdown) = listening(&fixture, |_| ()).await;
+    let address = registry.local_addr();
+    let over_router = Fixture::of(tempfile::TempDir::new().unwrap(), registry.router());
+    let running = tokio::spawn(registry.run(shutdown.clone()));
+    let upload = over_router.start("a").await;
+
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let head = format!("PATCH {upload} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc");
+    client.write_all(head.as_bytes()).await.unwrap();
+    let took_it = async {
+        while over_router.send(Method::PATCH, &upload, "").await.status != StatusCode::CONFLICT {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), took_it)
+        .await
+        .expect("it has the upload");
+    drop(client);
+    let gave_it_back = async {
+        loop {
+            let answer = over_router.send(Method::PATCH, &upload, "").await;
+            if answer.status != StatusCode::CONFLICT {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(20), gave_it_back).await;
+    assert_eq!(
+        answer.expect("it gives the upload back").header("range"),
+        "0-2"
+    );
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn abandoned_uploads_are_swept() {
     let fixture = Fixture::new();
     let idle = Duration::from_secs(3600);
@@ -186,8 +226,13 @@ async fn abandoned_uploads_are_swept() {
 }
 
 #[tokio::test]
-async fn one_process_per_directory() {
+async fn one_process_per_directory_that_nobody_else_may_read() {
     let fixture = Fixture::new();
+    let mode = std::fs::metadata(fixture.path().join("blobs"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700);
     let error = fairway_registry::router(&config(fixture.path())).expect_err("the second one");
     assert!(
         format!("{error:#}").contains("another registry serves this directory"),

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     http::{Method, StatusCode},
@@ -220,6 +222,26 @@ async fn deleting_a_tag_keeps_the_manifest_and_not_the_reverse() {
         registry.send(Method::DELETE, &path, "").await.status,
         StatusCode::NOT_FOUND
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_never_points_to_nothing() {
+    let registry = Arc::new(Fixture::new());
+    let manifest = registry.manifest("a", b"layer").await;
+    let path = format!(
+        "/v2/a/manifests/{}",
+        digest(manifest.to_string().as_bytes())
+    );
+    for _ in 0..40 {
+        let (pusher, value) = (Arc::clone(&registry), manifest.clone());
+        let push = tokio::spawn(async move { pusher.put_manifest("a", "v1", &value).await });
+        registry.send(Method::DELETE, &path, "").await;
+        assert_eq!(push.await.unwrap().status, StatusCode::CREATED);
+        let tagged = registry.get("/v2/a/manifests/v1").await.status;
+        let tags = registry.get("/v2/a/tags/list").await;
+        let listed = tags.status == StatusCode::OK && tags.json()["tags"] == json!(["v1"]);
+        assert_eq!(listed, tagged == StatusCode::OK);
+    }
 }
 
 #[tokio::test]
