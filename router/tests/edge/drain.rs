@@ -76,12 +76,13 @@ async fn a_client_that_leaves_counts_no_longer() {
 async fn connections_to_a_pod_that_left_are_not_kept() {
     let new = Pod::start("new").await;
     for held in [false, true] {
-        let (go, closed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (pod_goes, pod_closed) = (go.clone(), closed.clone());
+        let [asked, go, closed] = [(); 3].map(|()| Arc::new(Notify::new()));
+        let of_pod = [asked.clone(), go.clone(), closed.clone()];
         let (old, _pod) = scripted(move |_, mut stream| {
-            let (go, closed) = (pod_goes.clone(), pod_closed.clone());
+            let [asked, go, closed] = of_pod.clone();
             async move {
                 read_head(&mut stream).await;
+                asked.notify_one();
                 go.notified().await;
                 write_answer(&mut stream, "old").await;
                 assert_eq!(read_head(&mut stream).await, "", "no second request");
@@ -93,6 +94,7 @@ async fn connections_to_a_pod_that_left_are_not_kept() {
         let mut wire = Wire::connect(edge.address).await;
         wire.send("GET / HTTP/1.1\r\nHost: shop.localhost\r\n\r\n")
             .await;
+        asked.notified().await;
         // The answer ends before the pod leaves the table, or after.
         if !held {
             go.notify_one();
