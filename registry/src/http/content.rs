@@ -84,7 +84,7 @@ pub(super) async fn next_batch(body: &mut Body) -> Batch {
 /// Reads the rest of a refused body in the background. Closing a connection while the client still
 /// writes resets it, and the client would see that instead of our answer.
 pub(super) fn linger(parts: &Parts, mut body: Body) {
-    // Who asked whether to go on has sent nothing yet, and reading would tell it to.
+    // Who asked whether to go on has sent nothing yet, and will not after this answer.
     if body.is_end_stream() || parts.headers.contains_key(header::EXPECT) {
         return;
     }

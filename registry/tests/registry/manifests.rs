@@ -5,6 +5,8 @@ use axum::{
     http::{Method, StatusCode},
 };
 use serde_json::json;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::fixtures::{Fixture, INDEX, MANIFEST, digest, link};
 
@@ -233,10 +235,20 @@ async fn a_tag_never_points_to_nothing() {
         digest(manifest.to_string().as_bytes())
     );
     for _ in 0..40 {
-        let (pusher, value) = (Arc::clone(&registry), manifest.clone());
-        let push = tokio::spawn(async move { pusher.put_manifest("a", "v1", &value).await });
-        registry.send(Method::DELETE, &path, "").await;
-        assert_eq!(push.await.unwrap().status, StatusCode::CREATED);
+        let pushed = CancellationToken::new();
+        let mut removing = JoinSet::new();
+        for _ in 0..3 {
+            let (registry, path, pushed) = (Arc::clone(&registry), path.clone(), pushed.clone());
+            removing.spawn(async move {
+                while !pushed.is_cancelled() {
+                    registry.send(Method::DELETE, &path, "").await;
+                }
+            });
+        }
+        let put = registry.put_manifest("a", "v1", &manifest).await;
+        pushed.cancel();
+        removing.join_all().await;
+        assert_eq!(put.status, StatusCode::CREATED);
         let tagged = registry.get("/v2/a/manifests/v1").await.status;
         let tags = registry.get("/v2/a/tags/list").await;
         let listed = tags.status == StatusCode::OK && tags.json()["tags"] == json!(["v1"]);
