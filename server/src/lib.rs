@@ -1,1 +1,16 @@
+//! The `fairway` command's inside: how settings are read and how roles are put together.
 //!
+//! Everything a role does stands in the role's own crate. `up` runs the same roles that the
+//! single-role commands run, joined by loopback HTTP, so that no path exists only in the
+//! all-in-one.
+
+// Where to begin: all roles in one process, or one at a time.
+pub mod roles;
+pub mod up;
+
+// What they stand on.
+pub mod identity;
+pub mod progress;
+pub mod runtime;
+pub mod settings;
+pub mod telemetry;

@@ -1,1 +1,73 @@
-fn main() {}
+//! The `fairway` command: `up` for everything in one process, or one role at a time.
+//!
+//! This file only parses the command line and picks the role.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use fairway_server::{
+    roles::{BuilderArgs, ControllerArgs, NodeArgs, RegistryArgs, RouterArgs},
+    runtime,
+    settings::Settings,
+    telemetry, up,
+};
+
+/// Fairway: git push to your own machines.
+#[derive(Debug, Parser)]
+#[command(name = "fairway", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole platform on this machine
+    Up(Settings),
+    /// Run the controller: database, API, dashboard and scheduling
+    Controller(ControllerArgs),
+    /// Run a builder: git over SSH and HTTP, and image builds
+    Builder(BuilderArgs),
+    /// Run an OCI registry
+    Registry(RegistryArgs),
+    /// Run an edge router
+    Router(RouterArgs),
+    /// Run the agent of this machine
+    Node(NodeArgs),
+    /// Called by git; not for people
+    #[command(hide = true)]
+    Hook {
+        /// Which hook git runs.
+        name: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The hook runs inside each push and must not pay for a runtime or a log.
+    if let Command::Hook { name: _ } = cli.command {
+        return fairway_builder::hook_main();
+    }
+    telemetry::init();
+    runtime::run(|shutdown| async move {
+        match cli.command {
+            Command::Up(settings) => up::run(settings, shutdown).await,
+            Command::Controller(args) => args.run(shutdown).await,
+            Command::Builder(args) => args.run(shutdown).await,
+            Command::Registry(args) => args.run(shutdown).await,
+            Command::Router(args) => args.run(shutdown).await,
+            Command::Node(args) => args.run(shutdown).await,
+            Command::Hook { .. } => Ok(()),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,139 @@
+//! `fairway builder`, `fairway router` and `fairway node`: the roles that obey a controller.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use fairway_api::names::{BuilderName, NodeName, RouterName};
+use fairway_builder::{BUILDS_AT_ONCE_DEFAULT, BuildSettings, Builder};
+use fairway_node::{Agent, DOCKER_SOCKET_DEFAULT};
+use fairway_router::{DRAIN_DEADLINE, Router};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::arguments::ControllerLink;
+use crate::up;
+
+/// Flags of `fairway builder`.
+#[derive(Debug, Clone, Args)]
+pub struct BuilderArgs {
+    #[command(flatten)]
+    link: ControllerLink,
+    /// Under which name the controller knows it
+    #[arg(long, value_name = "NAME")]
+    name: BuilderName,
+    /// Id of the installation, as it stands in the controller's identity.toml
+    #[arg(long, value_name = "ID")]
+    instance: String,
+    /// Keep repositories and caches here
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Where to listen for git over SSH
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:2222")]
+    listen_ssh: SocketAddr,
+    /// Where to listen for git over HTTP
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7001")]
+    listen_http: SocketAddr,
+    /// Where buildpacks are
+    #[arg(long, value_name = "DIR")]
+    buildpacks: PathBuf,
+}
+
+impl BuilderArgs {
+    /// Runs the builder until `shutdown`.
+    ///
+    /// # Errors
+    /// When an address is taken, a directory cannot be used, or a flag is wrong.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let http = TcpListener::bind(self.listen_http)
+            .await
+            .with_context(|| format!("listen on {}", self.listen_http))?;
+        let builder = Builder::bind(fairway_builder::Config {
+            name: self.name,
+            instance: self.instance,
+            client: self.link.client()?,
+            listen_ssh: self.listen_ssh,
+            hook_program: std::env::current_exe().context("find the running program")?,
+            hook_args: vec!["hook".into(), "pre-receive".into()],
+            builds_at_once: BUILDS_AT_ONCE_DEFAULT,
+            build: BuildSettings::new(&self.data, self.buildpacks),
+            data_dir: self.data,
+        })
+        .await?;
+        let served = up::serve(http, builder.http_router(), shutdown.clone());
+        tokio::try_join!(served, builder.run(shutdown))?;
+        Ok(())
+    }
+}
+
+/// Flags of `fairway router`.
+#[derive(Debug, Clone, Args)]
+pub struct RouterArgs {
+    #[command(flatten)]
+    link: ControllerLink,
+    /// Under which name the controller knows it
+    #[arg(long, value_name = "NAME")]
+    name: RouterName,
+    /// Keep the last route table here
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Where to listen for requests
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    listen_http: SocketAddr,
+}
+
+impl RouterArgs {
+    /// Runs the router until `shutdown`.
+    ///
+    /// # Errors
+    /// When the address is taken or the directory cannot be used.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let router = Router::bind(fairway_router::Config {
+            name: self.name,
+            data_dir: self.data,
+            client: self.link.client()?,
+            listen_http: self.listen_http,
+            workers: None,
+            drain_deadline: DRAIN_DEADLINE,
+        })
+        .await?;
+        router.run(shutdown).await
+    }
+}
+
+/// Flags of `fairway node`.
+#[derive(Debug, Clone, Args)]
+pub struct NodeArgs {
+    #[command(flatten)]
+    link: ControllerLink,
+    /// Under which name the controller knows it
+    #[arg(long, value_name = "NAME")]
+    name: NodeName,
+    /// Id of the installation, as it stands in the controller's identity.toml
+    #[arg(long, value_name = "ID")]
+    instance: String,
+    /// Keep the last plan here
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The container engine's socket
+    #[arg(long, value_name = "PATH", default_value = DOCKER_SOCKET_DEFAULT)]
+    engine: PathBuf,
+}
+
+impl NodeArgs {
+    /// Runs the agent until `shutdown`. Its pods go on running.
+    ///
+    /// # Errors
+    /// When the directory cannot be used.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let agent = Agent::bind(fairway_node::Config {
+            node: self.name,
+            instance: self.instance,
+            data_dir: self.data,
+            client: self.link.client()?,
+            docker_socket: self.engine,
+        })
+        .await?;
+        agent.run(shutdown).await
+    }
+}

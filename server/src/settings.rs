@@ -1,0 +1,197 @@
+//! Settings of `fairway up`: flags win over `FAIRWAY_*` variables, they over `fairway.toml`.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, Command};
+use fairway_api::names::{Email, Hostname, NodeName};
+use serde::Deserialize;
+use url::Url;
+
+/// How alike a misspelt key must be to a known one to be named, from 0 to 1.
+const ALIKE_MIN: f64 = 0.6;
+
+/// Everything that can be set. A key of `fairway.toml` is the flag without its dashes.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// Read settings from this file [default: fairway.toml, if it is there]
+    #[arg(long, env = "FAIRWAY_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Keep database, repositories, images and keys here [default: /var/lib/fairway]
+    #[arg(long, env = "FAIRWAY_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// API, dashboard and git over HTTP [default: 127.0.0.1:7000]
+    #[arg(long, env = "FAIRWAY_LISTEN_API", value_name = "ADDRESS")]
+    pub listen_api: Option<SocketAddr>,
+
+    /// Git over SSH [default: 0.0.0.0:2222]
+    #[arg(long, env = "FAIRWAY_LISTEN_SSH", value_name = "ADDRESS")]
+    pub listen_ssh: Option<SocketAddr>,
+
+    /// The built-in registry [default: 127.0.0.1:5000]
+    #[arg(long, env = "FAIRWAY_LISTEN_REGISTRY", value_name = "ADDRESS")]
+    pub listen_registry: Option<SocketAddr>,
+
+    /// Requests to apps [default: 0.0.0.0:8080]
+    #[arg(long, env = "FAIRWAY_LISTEN_HTTP", value_name = "ADDRESS")]
+    pub listen_http: Option<SocketAddr>,
+
+    /// Apps answer as APP.DOMAIN [default: localhost]
+    #[arg(long, env = "FAIRWAY_BASE_DOMAIN", value_name = "DOMAIN")]
+    pub base_domain: Option<Hostname>,
+
+    /// How people reach the API [default: http://localhost: and the port of the API]
+    #[arg(long, env = "FAIRWAY_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<Url>,
+
+    /// Name of this machine [default: its hostname]
+    #[arg(long, env = "FAIRWAY_NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<NodeName>,
+
+    /// The first account, made at first start [default: admin@localhost]
+    #[arg(long, env = "FAIRWAY_ADMIN_EMAIL", value_name = "EMAIL")]
+    pub admin_email: Option<Email>,
+
+    /// Make an app when somebody pushes to a name that is not taken
+    #[arg(long, env = "FAIRWAY_CREATE_ON_PUSH", num_args = 0..=1, default_missing_value = "true")]
+    pub create_on_push: Option<bool>,
+
+    /// Where buildpacks are [default: buildpacks/ beside the program or the working directory]
+    #[arg(long, env = "FAIRWAY_BUILDPACKS", value_name = "DIR")]
+    pub buildpacks: Option<PathBuf>,
+
+    /// Keep the stack images made from Debian packages here [default: stack/ in the data]
+    #[arg(long, env = "FAIRWAY_STACK_CACHE", value_name = "DIR")]
+    pub stack_cache: Option<PathBuf>,
+
+    /// Write progress lines to this pipe or file, and `ready` at the end
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub progress: Option<PathBuf>,
+}
+
+impl Settings {
+    /// These settings with what they leave open taken from the file.
+    ///
+    /// # Errors
+    /// When a file that was asked for cannot be read, or one has an unknown key or a wrong value.
+    pub fn with_file(self) -> anyhow::Result<Self> {
+        let (path, asked_for) = match &self.config {
+            Some(path) => (path.clone(), true),
+            None => (PathBuf::from("fairway.toml"), false),
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(self.or(parse_file(&path, &text)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !asked_for => Ok(self),
+            Err(error) => {
+                Err(error).with_context(|| format!("read settings from {}", path.display()))
+            }
+        }
+    }
+
+    fn or(self, file: Self) -> Self {
+        Self {
+            config: self.config,
+            data: self.data.or(file.data),
+            listen_api: self.listen_api.or(file.listen_api),
+            listen_ssh: self.listen_ssh.or(file.listen_ssh),
+            listen_registry: self.listen_registry.or(file.listen_registry),
+            listen_http: self.listen_http.or(file.listen_http),
+            base_domain: self.base_domain.or(file.base_domain),
+            public_url: self.public_url.or(file.public_url),
+            node_name: self.node_name.or(file.node_name),
+            admin_email: self.admin_email.or(file.admin_email),
+            create_on_push: self.create_on_push.or(file.create_on_push),
+            buildpacks: self.buildpacks.or(file.buildpacks),
+            stack_cache: self.stack_cache.or(file.stack_cache),
+            progress: self.progress,
+        }
+    }
+}
+
+fn parse_file(path: &Path, text: &str) -> anyhow::Result<Settings> {
+    let table: toml::Table = text
+        .parse()
+        .with_context(|| format!("read settings from {}", path.display()))?;
+    let known = known_keys();
+    for key in table.keys() {
+        if !known.contains(key) {
+            bail!(
+                "{}: unknown setting {key:?}{}",
+                path.display(),
+                suggestion(key, &known)
+            );
+        }
+    }
+    toml::from_str(text).with_context(|| format!("read settings from {}", path.display()))
+}
+
+/// The flags are the keys, so that the two cannot drift apart.
+fn known_keys() -> Vec<String> {
+    Settings::augment_args(Command::new("up"))
+        .get_arguments()
+        .filter_map(|arg| arg.get_long())
+        .filter(|key| !["config", "progress"].contains(key))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn suggestion(key: &str, known: &[String]) -> String {
+    let alike = |known: &String| strsim::jaro_winkler(key, known);
+    match known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b))) {
+        Some(best) if alike(best) >= ALIKE_MIN => format!("; did you mean {best:?}?"),
+        _ => format!("; known are: {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        parse_file(Path::new("fairway.toml"), text).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file = parse("data = \"/from/file\"\nbase-domain = \"example.com\"").unwrap();
+        let flags = Settings {
+            data: Some("/from/flag".into()),
+            ..Settings::default()
+        };
+        let settings = flags.or(file);
+        assert_eq!(settings.data, Some("/from/flag".into()));
+        assert_eq!(settings.base_domain.unwrap().as_str(), "example.com");
+    }
+
+    #[test]
+    fn every_flag_can_stand_in_the_file() {
+        let text = "data = \"/d\"\nlisten-api = \"127.0.0.1:1\"\nlisten-ssh = \"127.0.0.1:2\"\n\
+            listen-registry = \"127.0.0.1:3\"\nlisten-http = \"127.0.0.1:4\"\n\
+            base-domain = \"a.b\"\npublic-url = \"http://a.b\"\nnode-name = \"n\"\n\
+            admin-email = \"a@b\"\ncreate-on-push = true\nbuildpacks = \"/b\"\n\
+            stack-cache = \"/s\"\n";
+        parse(text).unwrap();
+        assert_eq!(text.lines().count(), known_keys().len());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let error = parse("listen-apy = \"127.0.0.1:1\"").unwrap_err();
+        assert!(error.contains("did you mean \"listen-api\"?"), "{error}");
+        let error = parse("xyzzy = 1").unwrap_err();
+        assert!(error.contains("known are: data"), "{error}");
+        let error = parse("base-domain = \"not a host\"").unwrap_err();
+        assert!(
+            error.contains("hostname \"not a host\" is not valid"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! `fairway up`: every role in one process, joined by loopback HTTP.
+//!
+//! It only puts together. Listeners are bound first, so that each part can be told the others'
+//! addresses, also when the ports are left to the kernel.
+
+mod first_start;
+mod layout;
+
+use std::{fs, net::SocketAddr, time::Duration};
+
+use anyhow::Context;
+use fairway_api::{client::Client, images::RegistryAccess};
+use fairway_builder::Builder;
+use fairway_controller::Controller;
+use fairway_node::Agent;
+use fairway_registry::Registry;
+use fairway_router::Router;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
+use serde::Serialize;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use self::layout::Layout;
+pub(crate) use self::layout::REPOSITORY_BYTES_MAX;
+use crate::{
+    identity::{Identity, write_private},
+    progress::Progress,
+    settings::Settings,
+};
+
+/// How long the parts may take to end after a signal, in seconds: a little more than the longest
+/// of them allows itself (the router, for requests in flight).
+const SHUTDOWN_MAX: Duration = Duration::from_secs(45);
+
+/// Where a running platform listens; `addresses.json` in its data directory.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Addresses {
+    api: SocketAddr,
+    ssh: SocketAddr,
+    registry: SocketAddr,
+    http: SocketAddr,
+}
+
+/// Runs the whole platform until `shutdown` or until a part fails.
+///
+/// # Errors
+/// When a setting is wrong, a port or the data directory is taken, or a part ends by itself.
+pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let progress = Progress::open(settings.progress.as_deref())?;
+    let settings = settings.with_file()?;
+    let layout = Layout::resolve(&settings)?;
+    let identity = Identity::load_or_create(&layout.data)?;
+    let _lock = lock(&layout)?;
+    let platform = Platform::bind(&layout, &identity).await?;
+    platform.run(&layout, &progress, shutdown).await
+}
+
+/// Every part with its listeners open and its files locked.
+struct Platform {
+    addresses: Addresses,
+    api: TcpListener,
+    registry: Registry,
+    controller: Controller,
+    builder: Builder,
+    router: Router,
+    agent: Agent,
+    pages: axum::Router,
+    /// Without a credential.
+    client: Client,
+    registry_access: RegistryAccess,
+}
+
+impl Platform {
+    async fn bind(layout: &Layout, identity: &Identity) -> anyhow::Result<Self> {
+        let api = TcpListener::bind(layout.listen_api)
+            .await
+            .with_context(|| taken(layout.listen_api, "--listen-api"))?;
+        let api_address = api.local_addr()?;
+        let registry = Registry::bind(layout.registry(identity))
+            .await
+            .with_context(|| taken(layout.listen_registry, "--listen-registry"))?;
+        let registry_address = registry.local_addr();
+        let access = layout::registry_access(registry_address, identity);
+
+        let client = Client::new(format!("http://{}", loopback(api_address)).parse()?, None);
+        let builder = Builder::bind(layout.builder(identity, &client)?)
+            .await
+            .with_context(|| taken(layout.listen_ssh, "--listen-ssh"))?;
+        let router = Router::bind(layout.router(identity, &client)?)
+            .await
+            .with_context(|| taken(layout.listen_http, "--listen-http"))?;
+        let agent = Agent::bind(layout.agent(identity, &client))
+            .await
+            .context("start the agent")?;
+
+        let addresses = Addresses {
+            api: api_address,
+            ssh: builder.ssh_addr()?,
+            registry: registry_address,
+            http: router.local_addr(),
+        };
+        let controller =
+            Controller::bind(layout.controller(identity, access.clone(), &addresses)?)
+                .await
+                .context("start the controller")?;
+        let pages = fairway_web::router(fairway_web::Config {
+            client: client.clone(),
+            secure_cookie: layout.public_url(api_address)?.scheme() == "https",
+        });
+        Ok(Self {
+            addresses,
+            api,
+            registry,
+            controller,
+            builder,
+            router,
+            agent,
+            pages,
+            client,
+            registry_access: access,
+        })
+    }
+
+    async fn run(
+        self,
+        layout: &Layout,
+        progress: &Progress,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let site = self
+            .controller
+            .router()
+            .merge(self.builder.http_router())
+            .merge(self.pages)
+            .fallback(fairway_controller::not_found);
+        first_start::make_admin(&self.controller, layout, progress).await?;
+
+        let mut parts = Parts {
+            set: JoinSet::new(),
+            shutdown: shutdown.clone(),
+        };
+        parts.start("API", serve(self.api, site, shutdown.clone()));
+        parts.start("registry", self.registry.run(shutdown.clone()));
+        parts.start("controller", self.controller.run(shutdown.clone()));
+        parts.start("router", self.router.run(shutdown.clone()));
+        parts.start("agent", self.agent.run(shutdown.clone()));
+
+        let ready = async {
+            first_start::make_token(&self.client, layout).await?;
+            self.builder
+                .prepare(&self.registry_access, &|line| progress.say(line))
+                .await
+                .context("prepare the stack images")
+        };
+        tokio::select! {
+            done = ready => done?,
+            () = shutdown.cancelled() => return parts.finish().await,
+            ended = parts.set.join_next() => return parts.failed(ended).await,
+        }
+        parts.start("builder", self.builder.run(shutdown.clone()));
+
+        let addresses = serde_json::to_string_pretty(&self.addresses)?;
+        write_private(&layout.data.join("addresses.json"), &addresses)?;
+        progress.say(&format!(
+            "       API and dashboard on {}",
+            self.addresses.api
+        ));
+        progress.say(&format!("       Apps on {}", self.addresses.http));
+        progress.ready();
+
+        tokio::select! {
+            () = shutdown.cancelled() => parts.finish().await,
+            ended = parts.set.join_next() => parts.failed(ended).await,
+        }
+    }
+}
+
+/// The running parts. When one ends, all do: a half platform would look alive and lie.
+struct Parts {
+    set: JoinSet<anyhow::Result<()>>,
+    shutdown: CancellationToken,
+}
+
+impl Parts {
+    fn start<F>(&mut self, name: &'static str, part: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.set
+            .spawn(async move { part.await.with_context(|| format!("the {name} failed")) });
+    }
+
+    async fn finish(mut self) -> anyhow::Result<()> {
+        let all = async {
+            let mut outcome = Ok(());
+            while let Some(ended) = self.set.join_next().await {
+                outcome = outcome.and(flatten(ended));
+            }
+            outcome
+        };
+        match tokio::time::timeout(SHUTDOWN_MAX, all).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                tracing::warn!("not everything ended within {SHUTDOWN_MAX:?}; leaving it");
+                Ok(())
+            }
+        }
+    }
+
+    async fn failed(
+        self,
+        ended: Option<Result<anyhow::Result<()>, tokio::task::JoinError>>,
+    ) -> anyhow::Result<()> {
+        let asked_to = self.shutdown.is_cancelled();
+        self.shutdown.cancel();
+        let first = ended.map_or(Ok(()), flatten);
+        let rest = self.finish().await;
+        first.and(rest)?;
+        if asked_to {
+            Ok(())
+        } else {
+            anyhow::bail!("a part of the platform ended by itself")
+        }
+    }
+}
+
+fn flatten(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Result<()> {
+    ended.context("a part of the platform panicked")?
+}
+
+/// Serves the API, the dashboard and git over HTTP.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    site: axum::Router,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    // Answers to long polls and followed logs must not hold up a shutdown for their whole length.
+    let stop = shutdown.clone();
+    let server = axum::serve(
+        listener,
+        site.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(async move { stop.cancelled().await });
+    tokio::select! {
+        served = server => served.context("serve the API"),
+        () = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(API_DRAIN).await;
+        } => Ok(()),
+    }
+}
+
+/// How long calls to the API may go on after a signal. Long polls and streams never end by
+/// themselves; everything else is done in far less.
+const API_DRAIN: Duration = Duration::from_secs(2);
+
+/// The address under which this process reaches its own listener.
+fn loopback(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        ([127, 0, 0, 1], address.port()).into()
+    } else {
+        address
+    }
+}
+
+fn taken(address: SocketAddr, flag: &str) -> String {
+    format!("listen on {address}; if the port is taken, choose another with {flag}")
+}
+
+/// Holds the data directory for this process alone; released by the kernel however it ends.
+fn lock(layout: &Layout) -> anyhow::Result<fs::File> {
+    let path = layout.data.join("lock");
+    let file = fs::File::create(&path).with_context(|| format!("open {}", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => {
+            anyhow::bail!(
+                "another Fairway runs on {}; stop it first",
+                layout.data.display()
+            )
+        }
+        Err(error) => Err(error).with_context(|| format!("lock {}", path.display())),
+    }
+}

@@ -1,0 +1,228 @@
+//! What each part is told: settings with their defaults filled in, and where things lie in the
+//! data directory.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Context;
+use fairway_api::{
+    client::Client,
+    images::RegistryAccess,
+    names::{BuilderName, Email, Hostname, NodeName, RouterName},
+};
+use fairway_builder::{BUILDS_AT_ONCE_DEFAULT, BuildSettings};
+use fairway_controller::{Role, RoleCredential};
+use fairway_node::DOCKER_SOCKET_DEFAULT;
+use fairway_router::DRAIN_DEADLINE;
+use url::Url;
+
+use super::Addresses;
+use crate::{identity::Identity, settings::Settings};
+
+/// User name of the built-in registry's one account.
+const REGISTRY_USER: &str = "fairway";
+/// The most bytes of one app's repository: room for a large history, not for a disk of videos.
+pub(crate) const REPOSITORY_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Settings with their defaults.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) data: PathBuf,
+    pub(super) listen_api: SocketAddr,
+    pub(super) listen_ssh: SocketAddr,
+    pub(super) listen_registry: SocketAddr,
+    pub(super) listen_http: SocketAddr,
+    pub(super) admin_email: Email,
+    base_domain: Hostname,
+    public_url: Option<Url>,
+    node_name: NodeName,
+    create_on_push: bool,
+    buildpacks: PathBuf,
+    stack_cache: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn resolve(settings: &Settings) -> anyhow::Result<Self> {
+        let settings = settings.clone();
+        let data = settings.data.unwrap_or_else(|| "/var/lib/fairway".into());
+        let data = std::path::absolute(&data).context("find the data directory")?;
+        Ok(Self {
+            // The API and the registry speak plain HTTP and take passwords: loopback only, unless
+            // the operator says otherwise.
+            listen_api: settings.listen_api.unwrap_or(([127, 0, 0, 1], 7000).into()),
+            listen_registry: settings
+                .listen_registry
+                .unwrap_or(([127, 0, 0, 1], 5000).into()),
+            listen_ssh: settings.listen_ssh.unwrap_or(([0, 0, 0, 0], 2222).into()),
+            listen_http: settings.listen_http.unwrap_or(([0, 0, 0, 0], 8080).into()),
+            admin_email: settings
+                .admin_email
+                .map_or_else(|| "admin@localhost".parse(), Ok)?,
+            base_domain: settings
+                .base_domain
+                .map_or_else(|| "localhost".parse(), Ok)?,
+            public_url: settings.public_url,
+            node_name: settings
+                .node_name
+                .map_or_else(|| Ok(this_machine()), anyhow::Ok)?,
+            create_on_push: settings.create_on_push.unwrap_or(false),
+            buildpacks: settings.buildpacks.map_or_else(find_buildpacks, Ok)?,
+            stack_cache: settings.stack_cache.unwrap_or_else(|| data.join("stack")),
+            data,
+        })
+    }
+
+    /// How people reach the API.
+    pub(super) fn public_url(&self, api: SocketAddr) -> anyhow::Result<Url> {
+        match &self.public_url {
+            Some(url) => Ok(url.clone()),
+            None => Ok(format!("http://localhost:{}", api.port()).parse()?),
+        }
+    }
+
+    pub(super) fn registry(&self, identity: &Identity) -> fairway_registry::Config {
+        let mut config =
+            fairway_registry::Config::new(self.data.join("registry"), self.listen_registry);
+        config.access = Some(fairway_registry::Credentials {
+            username: REGISTRY_USER.into(),
+            password: identity.registry_password.expose().into(),
+        });
+        config
+    }
+
+    pub(super) fn controller(
+        &self,
+        identity: &Identity,
+        registry: RegistryAccess,
+        addresses: &Addresses,
+    ) -> anyhow::Result<fairway_controller::Config> {
+        let public_url = self.public_url(addresses.api)?;
+        Ok(fairway_controller::Config {
+            data_dir: self.data.join("controller"),
+            base_domain: self.base_domain.clone(),
+            router_http_port: addresses.http.port(),
+            ssh_host: public_url.host_str().unwrap_or("localhost").to_owned(),
+            ssh_port: addresses.ssh.port(),
+            public_url,
+            registry,
+            role_credentials: vec![
+                credential(Role::Builder(self.builder_name()?), &identity.builder_token),
+                credential(Role::Node(self.node_name.clone()), &identity.node_token),
+                credential(Role::Router(self.router_name()?), &identity.router_token),
+            ],
+            create_on_push: self.create_on_push,
+            repository_bytes_max: REPOSITORY_BYTES_MAX,
+        })
+    }
+
+    pub(super) fn builder(
+        &self,
+        identity: &Identity,
+        client: &Client,
+    ) -> anyhow::Result<fairway_builder::Config> {
+        let data_dir = self.data.join("builder");
+        let mut build = BuildSettings::new(&data_dir, self.buildpacks.clone());
+        build.stack.cache_dir = self.stack_cache.clone();
+        Ok(fairway_builder::Config {
+            name: self.builder_name()?,
+            instance: identity.instance.clone(),
+            data_dir,
+            client: client.with_token(identity.builder_token.clone()),
+            listen_ssh: self.listen_ssh,
+            hook_program: std::env::current_exe().context("find the running program")?,
+            hook_args: vec!["hook".into(), "pre-receive".into()],
+            builds_at_once: BUILDS_AT_ONCE_DEFAULT,
+            build,
+        })
+    }
+
+    pub(super) fn router(
+        &self,
+        identity: &Identity,
+        client: &Client,
+    ) -> anyhow::Result<fairway_router::Config> {
+        Ok(fairway_router::Config {
+            name: self.router_name()?,
+            data_dir: self.data.join("router"),
+            client: client.with_token(identity.router_token.clone()),
+            listen_http: self.listen_http,
+            workers: None,
+            drain_deadline: DRAIN_DEADLINE,
+        })
+    }
+
+    pub(super) fn agent(&self, identity: &Identity, client: &Client) -> fairway_node::Config {
+        fairway_node::Config {
+            node: self.node_name.clone(),
+            instance: identity.instance.clone(),
+            data_dir: self.data.join("node"),
+            client: client.with_token(identity.node_token.clone()),
+            docker_socket: DOCKER_SOCKET_DEFAULT.into(),
+        }
+    }
+
+    fn builder_name(&self) -> anyhow::Result<BuilderName> {
+        Ok(self.node_name.as_str().parse()?)
+    }
+
+    fn router_name(&self) -> anyhow::Result<RouterName> {
+        Ok(self.node_name.as_str().parse()?)
+    }
+}
+
+fn credential(role: Role, token: &fairway_api::secret::Secret) -> RoleCredential {
+    RoleCredential {
+        role,
+        token: token.clone(),
+    }
+}
+
+/// How the engine and the builder reach the built-in registry.
+pub(super) fn registry_access(address: SocketAddr, identity: &Identity) -> RegistryAccess {
+    RegistryAccess {
+        host: super::loopback(address).to_string(),
+        username: REGISTRY_USER.into(),
+        password: identity.registry_password.clone(),
+        plain_http: true,
+    }
+}
+
+/// The machine's hostname, made to fit: its first label in lower case.
+fn this_machine() -> NodeName {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .to_ascii_lowercase();
+    let label: String = name
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    let trimmed = label.trim_matches('-');
+    trimmed
+        .parse()
+        .or_else(|_| "node".parse())
+        .expect("\"node\" is a valid name")
+}
+
+/// `buildpacks/` beside the program (an installation), above it (a checkout), or here.
+fn find_buildpacks() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("find the running program")?;
+    let here = std::env::current_dir().context("find the working directory")?;
+    let places: Vec<PathBuf> = program
+        .ancestors()
+        .skip(1)
+        .take(3)
+        .map(PathBuf::from)
+        .chain([here])
+        .map(|dir| dir.join("buildpacks"))
+        .collect();
+    places
+        .into_iter()
+        .find(|dir| dir.join("builder.toml").is_file())
+        .context(
+            "buildpacks/ was not found beside the program or in the working directory; \
+         say where it is with --buildpacks",
+        )
+}
