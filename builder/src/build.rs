@@ -17,6 +17,7 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use fairway_api::{
     build_orders::{BuildOrder, BuiltImage},
+    ids::AppId,
     images::RegistryAccess,
 };
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,7 @@ use crate::{
     app_json::{self, APP_JSON_BYTES_MAX, AppJson},
     containers::{Engine, pool::Pool, sandbox::SandboxSpec},
     dockerfile::DockerfileBuild,
-    lifecycle::confined::Folder,
+    lifecycle::{Lifecycle, confined::Folder},
     output::Output,
     procfile::{self, PROCFILE_BYTES_MAX, Procfile},
     publish::Registry,
@@ -41,7 +42,7 @@ use crate::{
 pub(crate) struct BuildTools {
     engine: Engine,
     settings: BuildSettings,
-    pool: Pool,
+    pool: Arc<Pool>,
     /// The stack and the registry that it was put into; made by the first who needs it.
     ready: tokio::sync::Mutex<Option<Arc<Ready>>>,
     data_dir: PathBuf,
@@ -75,7 +76,7 @@ impl BuildTools {
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
         let engine = Engine::new(&config.instance)?;
         Ok(Self {
-            pool: Pool::new(engine.clone(), config.data_dir.join("slots")),
+            pool: Arc::new(Pool::new(engine.clone(), config.data_dir.join("slots"))),
             engine,
             settings: config.build.clone(),
             ready: tokio::sync::Mutex::default(),
@@ -125,6 +126,10 @@ impl BuildTools {
         ))
     }
 
+    fn cache_dir(&self, app: AppId) -> PathBuf {
+        self.data_dir.join("cache").join(app.to_string())
+    }
+
     async fn sandbox_spec(&self, stack: &Stack) -> anyhow::Result<SandboxSpec> {
         let buildpacks = self
             .settings
@@ -172,7 +177,7 @@ pub(crate) async fn build(
         .await?;
     let mut built = match files.strategy {
         Strategy::Dockerfile => by_dockerfile(tools, &ready, &context, &files).await?,
-        Strategy::Buildpacks => return Err(BuildFailure::new("no buildpacks yet")),
+        Strategy::Buildpacks => by_buildpacks(tools, &ready, &context).await?,
     };
     for process_type in processes::add_app_json(&mut built.processes, &files.app_json) {
         output.detail(format!(
@@ -184,6 +189,48 @@ pub(crate) async fn build(
         .formation
         .retain(|process_type, _| built.processes.contains_key(process_type));
     Ok(built)
+}
+
+async fn by_buildpacks(
+    tools: &BuildTools,
+    ready: &Ready,
+    context: &BuildContext,
+) -> Result<BuiltImage, BuildFailure> {
+    let lifecycle = Lifecycle {
+        pool: &tools.pool,
+        registry: &ready.registry,
+        stack: &ready.stack,
+        limits: &tools.settings.limits,
+        toolchain: &tools.settings.toolchain,
+        buildpacks_dir: &tools.settings.buildpacks_dir,
+        cache_dir: tools.cache_dir(context.order.app.id),
+        cache_bytes_max: tools.settings.cache_bytes_max,
+        order: &context.order,
+        source: &context.source,
+        output: &context.output,
+        cancel: &context.cancel,
+    };
+    let image = lifecycle.run().await?;
+    let processes = image.processes.into_iter().map(|process| {
+        let process_type = process.process_type.parse().map_err(|error| {
+            BuildFailure::new(format!(
+                "a buildpack declares a process that cannot run: {error}"
+            ))
+        })?;
+        Ok((
+            process_type,
+            processes::by_launcher(process.command_line, process.launcher),
+        ))
+    });
+    Ok(BuiltImage {
+        image: image.image,
+        size_bytes: image.size_bytes,
+        built_with: image.built_with,
+        buildpacks: image.buildpacks,
+        processes: processes.collect::<Result<_, BuildFailure>>()?,
+        exposed_port: None,
+        formation: std::collections::BTreeMap::new(),
+    })
 }
 
 fn app_files(context: &BuildContext) -> Result<AppFiles, BuildFailure> {

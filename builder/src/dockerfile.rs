@@ -174,7 +174,6 @@ impl DockerfileBuild<'_> {
             .cpuquota(quota)
             .cpushares(256)
             .buildargs(&arguments)
-            .labels(&self.engine.labels())
             .build()
     }
 

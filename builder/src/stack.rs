@@ -84,9 +84,12 @@ pub(crate) async fn ensure(
         suite: settings.suite.clone(),
         mirror: settings.debian_mirror.clone(),
     };
-    // One after the other: each is bound by the same two resources, disk and mirror.
-    let run = files.image(&recipe(Role::Run), progress).await?;
-    let build = files.image(&recipe(Role::Build), progress).await?;
+    // Side by side: most of the time of each is one process at work.
+    let (run_recipe, build_recipe) = (recipe(Role::Run), recipe(Role::Build));
+    let (run, build) = tokio::try_join!(
+        files.image(&run_recipe, progress),
+        files.image(&build_recipe, progress),
+    )?;
     for image in [&run, &build] {
         let name = image.tag.as_str();
         publish(image, registry, &settings.suite)
@@ -97,7 +100,7 @@ pub(crate) async fn ensure(
             .with_context(|| format!("fetch the stack image {name} into the container engine"))?;
     }
     Ok(Stack {
-        id: recipe(Role::Run).stack_id(),
+        id: run_recipe.stack_id(),
         run,
         build,
     })

@@ -10,7 +10,12 @@
 //! tend():    start the fresh one when no build has run for a moment, let go of what is old
 //! ```
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use fairway_api::ids::AppId;
@@ -124,14 +129,16 @@ impl Pool {
         }
     }
 
-    /// Ends a container that hit a limit, or that cannot be trusted to end what runs in it, and
-    /// leaves its slot to the caller until then.
-    pub(crate) async fn give_up(&self, sandbox: Sandbox) -> Option<Slot> {
-        let removed = sandbox.remove().await;
+    /// [`Self::give_back`], for callers that have something better to do.
+    pub(crate) fn give_back_later(self: &Arc<Self>, app: AppId, sandbox: Sandbox) {
+        let pool = Arc::clone(self);
+        tokio::spawn(async move { pool.give_back(app, sandbox).await });
+    }
+
+    /// Ends a container that hit a limit, or that may not end what runs in it.
+    pub(crate) async fn give_up(&self, sandbox: Sandbox) {
+        self.discard(sandbox).await;
         self.ended();
-        removed
-            .inspect_err(|error| tracing::warn!("a build container stays behind: {error:#}"))
-            .ok()
     }
 
     /// Keeps a fresh container ready until `shutdown`, then removes all that wait.

@@ -261,7 +261,7 @@ impl Sandbox {
             let chunk = match self.output.next().await {
                 Some(Ok(chunk)) => chunk.into_bytes(),
                 Some(Err(error)) => return Err(Stopped::Lost(error.into())),
-                None => return Err(self.died().await),
+                None => return Err(died(&self.engine, &self.id).await),
             };
             let ended = scanner.push(&chunk, &mut clear);
             if !clear.is_empty() {
@@ -278,23 +278,23 @@ impl Sandbox {
             }
         }
     }
+}
 
-    /// The driver itself ended, which no order asks for.
-    async fn died(&self) -> Stopped {
-        let state = self.engine.docker().inspect_container(&self.id, None).await;
-        let out_of_memory = state.is_ok_and(|container| {
-            container
-                .state
-                .and_then(|state| state.oom_killed)
-                .unwrap_or_default()
-        });
-        let why = if out_of_memory {
-            "it ran out of memory"
-        } else {
-            "it ended"
-        };
-        Stopped::Lost(anyhow::anyhow!("{why}"))
-    }
+/// The driver itself ended, which no order asks for.
+async fn died(engine: &Engine, id: &str) -> Stopped {
+    let state = engine.docker().inspect_container(id, None).await;
+    let out_of_memory = state.is_ok_and(|container| {
+        container
+            .state
+            .and_then(|state| state.oom_killed)
+            .unwrap_or_default()
+    });
+    let why = if out_of_memory {
+        "it ran out of memory"
+    } else {
+        "it ended"
+    };
+    Stopped::Lost(anyhow::anyhow!("{why}"))
 }
 
 fn container(engine: &Engine, slot: &Slot, spec: &SandboxSpec) -> ContainerCreateBody {

@@ -174,6 +174,21 @@ impl Folder {
         Ok(())
     }
 
+    /// Moves a folder of this one to another place on the same disk. False when there is no real
+    /// folder of this name.
+    pub(crate) fn move_out(&self, name: &OsStr, to: &Path) -> io::Result<bool> {
+        let Some(_real) = self.folder_if_any(name)? else {
+            return Ok(false);
+        };
+        rustix::fs::renameat(&self.fd, part(name)?, CWD, to)?;
+        // What was moved is looked at again: it could have been replaced in between.
+        if to.symlink_metadata()?.is_dir() {
+            return Ok(true);
+        }
+        std::fs::remove_file(to)?;
+        Ok(false)
+    }
+
     /// Makes one user the owner of everything in it. For trees that no build has seen yet.
     pub(crate) fn chown(&self, id: u32) -> io::Result<()> {
         let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));

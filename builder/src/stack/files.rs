@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/KEY-run/layer.tar.gz    the root file system, compressed
 //! DIR/KEY-run/layer.json      its digests and size; written last, so its presence means "complete"
-//! DIR/lock                    held while an image is made
+//! DIR/KEY-run.lock            held while the image is made
 //! ```
 
 use std::{
@@ -74,7 +74,7 @@ impl StackFiles {
         if let Some(record) = finished(&dir) {
             return image(recipe, &dir, record);
         }
-        let lock = self.lock().await?;
+        let lock = self.lock(&dir.with_extension("lock")).await?;
         // Another process may have made it while this one waited.
         let record = match finished(&dir) {
             Some(record) => record,
@@ -90,8 +90,8 @@ impl StackFiles {
     }
 
     /// Waits until no other process makes an image here.
-    async fn lock(&self) -> anyhow::Result<File> {
-        let path = self.dir.join("lock");
+    async fn lock(&self, path: &Path) -> anyhow::Result<File> {
+        let path = path.to_owned();
         let locked = tokio::task::spawn_blocking(move || {
             let file = File::create(&path)?;
             file.lock()?;

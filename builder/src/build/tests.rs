@@ -1,0 +1,5 @@
+//! Real builds: the real engine, a real registry, the example apps.
+
+mod buildpacks;
+mod dockerfile;
+mod harness;
