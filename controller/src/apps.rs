@@ -186,6 +186,7 @@ pub async fn destroy(tx: &mut WriteTx, app: &AppRef, caller: &Caller) -> Answer<
 /// Removes what a destroyed app kept in files, and lets go of everybody who waits for its builds.
 pub async fn forget(state: &AppState, app: AppId, builds: Vec<fairway_api::ids::BuildId>) {
     for build in builds {
+        state.leases.end(build);
         state.build_output.forget(build).await;
     }
     state.logs.forget(app).await;

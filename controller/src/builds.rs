@@ -9,16 +9,14 @@
 //! What a heartbeat changes is kept in memory only ([`Leases`]); a controller that starts gives
 //! every running build one whole lease to be heard of.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+mod leases;
+
+use std::time::{Duration, Instant};
 
 use fairway_api::{
     build_orders::{
-        BUILD_LEASE_SECS, BuildLease, BuildOrder, BuildResult, CLAIM_WAIT_SECS, NewBuild,
-        PushVerdict, QueuedBuild, WaitsFor,
+        BuildLease, BuildOrder, BuildResult, CLAIM_WAIT_SECS, NewBuild, PushVerdict, QueuedBuild,
+        WaitsFor,
     },
     builds::BuildPhase,
     config_vars::is_build_var,
@@ -27,6 +25,10 @@ use fairway_api::{
     secret::Secret,
 };
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use leases::Leases;
+
+use leases::LEASE;
 
 use crate::{
     auth::Caller,
@@ -45,10 +47,6 @@ use crate::{
 const OPEN_PER_APP_MAX: usize = 10;
 /// Outputs kept per app; each may have `BUILD_OUTPUT_BYTES_MAX`.
 const OUTPUTS_PER_APP: u32 = 50;
-/// A builder that was not heard of for this long is gone, and the builds that wait for it fail. An
-/// idle one asks for work every `CLAIM_WAIT_SECS`, a busy one sends heartbeats.
-const BUILDER_GONE: Duration = Duration::from_secs(120);
-const LEASE: Duration = Duration::from_secs(BUILD_LEASE_SECS);
 /// How often leases are looked at: a fraction of the lease, so that it ends about on time.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How much of a commit's summary and author is kept, in characters.
@@ -59,80 +57,6 @@ const REDACTED_BYTES_MIN: usize = 8;
 const BUILDER_STOPPED: &str = "the builder stopped answering; push again";
 const BUILDER_NEVER_CAME: &str =
     "no builder took the build; check that the builder runs, then push again";
-
-/// Which running builds and which builders were heard of, and when.
-#[derive(Debug)]
-pub(crate) struct Leases {
-    heard: Mutex<Heard>,
-    since: Instant,
-}
-
-#[derive(Debug, Default)]
-struct Heard {
-    builds: HashMap<BuildId, (BuilderName, Instant)>,
-    builders: HashMap<BuilderName, Instant>,
-}
-
-impl Default for Leases {
-    fn default() -> Self {
-        Self {
-            heard: Mutex::default(),
-            since: Instant::now(),
-        }
-    }
-}
-
-impl Leases {
-    fn lock(&self) -> MutexGuard<'_, Heard> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn builder(&self, builder: &BuilderName) {
-        self.lock().builders.insert(builder.clone(), Instant::now());
-    }
-
-    fn begin(&self, build: BuildId, builder: &BuilderName) {
-        self.builder(builder);
-        self.lock()
-            .builds
-            .insert(build, (builder.clone(), Instant::now()));
-    }
-
-    /// Renews a lease; false when this builder holds none that is known here.
-    fn renew(&self, build: BuildId, builder: &BuilderName) -> bool {
-        self.builder(builder);
-        match self.lock().builds.get_mut(&build) {
-            Some((holder, heard)) if holder == builder => {
-                *heard = Instant::now();
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Ends a lease: its build has ended or is gone.
-    pub(crate) fn end(&self, build: BuildId) {
-        self.lock().builds.remove(&build);
-    }
-
-    fn expired(&self, build: BuildId) -> bool {
-        let heard = self
-            .lock()
-            .builds
-            .get(&build)
-            .map_or(self.since, |(_, heard)| *heard);
-        heard.elapsed() > LEASE
-    }
-
-    fn gone(&self, builder: &BuilderName) -> bool {
-        self.lock()
-            .builders
-            .get(builder)
-            .unwrap_or(&self.since)
-            .elapsed()
-            > BUILDER_GONE
-    }
-}
 
 /// Queues a build.
 pub async fn queue(state: &AppState, new: NewBuild) -> Answer<QueuedBuild> {
@@ -395,7 +319,7 @@ pub(crate) async fn sweep(state: &AppState, shutdown: &CancellationToken) {
         .await
         .is_some()
     {
-        if let Err(error) = sweep_once(state).await {
+        if let Err(error) = sweep_once(state, Instant::now()).await {
             tracing::error!(
                 "cannot look after running builds: {:#}",
                 anyhow::Error::from(error)
@@ -405,11 +329,11 @@ pub(crate) async fn sweep(state: &AppState, shutdown: &CancellationToken) {
 }
 
 /// Fails the builds that nobody works on any more.
-async fn sweep_once(state: &AppState) -> Result<(), StoreError> {
+async fn sweep_once(state: &AppState, at: Instant) -> Result<(), StoreError> {
     for build in builds::unended(&mut *state.store.read().await?).await? {
         let reason = match build.phase {
-            BuildPhase::Running if state.leases.expired(build.id) => BUILDER_STOPPED,
-            BuildPhase::Queued if state.leases.gone(&build.builder) => BUILDER_NEVER_CAME,
+            BuildPhase::Running if state.leases.expired(build.id, at) => BUILDER_STOPPED,
+            BuildPhase::Queued if state.leases.gone(&build.builder, at) => BUILDER_NEVER_CAME,
             _ => continue,
         };
         let mut tx = state.store.write_relaxed().await?;

@@ -60,3 +60,6 @@ pub use controller::Controller;
 pub use http::not_found;
 
 mod controller;
+
+#[cfg(test)]
+mod testing;

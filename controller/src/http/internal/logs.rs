@@ -1,6 +1,6 @@
 //! Log lines of pods and routers.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use fairway_api::{
@@ -15,7 +15,7 @@ use crate::{
     },
     problem::{Answer, Problem},
     state::AppState,
-    store::{StoreError, apps},
+    store::{self, StoreError},
 };
 
 /// The most bytes of a batch: each line at its longest, escaped.
@@ -37,25 +37,23 @@ async fn append(
             "A batch has at most {LOG_BATCH_LINES_MAX} lines."
         )));
     }
-    let known = known_apps(&state, &lines).await?;
-    lines.retain(|line| known[&line.app]);
+    let known = existing(&state, lines.iter().map(|line| line.app).collect()).await?;
+    lines.retain(|line| known.contains(&line.app));
     state.logs.append(lines).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Which of the lines' apps exist: the last words of a destroyed app must not make it a log again.
-async fn known_apps(state: &AppState, lines: &[LogLine]) -> Answer<HashMap<AppId, bool>> {
-    let mut known = HashMap::new();
+/// Those of the apps that exist: the last words of a destroyed one must not make it a log again.
+async fn existing(state: &AppState, mut apps: HashSet<AppId>) -> Answer<HashSet<AppId>> {
     let mut tx = state.store.read().await?;
-    for line in lines {
-        if !known.contains_key(&line.app) {
-            let exists = match apps::get(&mut tx, line.app).await {
-                Ok(_) => true,
-                Err(StoreError::NotFound { .. }) => false,
-                Err(error) => return Err(error.into()),
-            };
-            known.insert(line.app, exists);
+    for app in apps.clone() {
+        match store::apps::get(&mut tx, app).await {
+            Ok(_) => {}
+            Err(StoreError::NotFound { .. }) => {
+                apps.remove(&app);
+            }
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(known)
+    Ok(apps)
 }
