@@ -1,0 +1,304 @@
+//! Streams behind signed URLs: logs, build output, terminals over real sockets.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use fairway_api::{
+    build_orders::BuildResult,
+    ids::{AppId, AttachId},
+    logs::{LogLine, LogSource},
+};
+use futures_util::{SinkExt, StreamExt};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+use tower::ServiceExt;
+
+use crate::{
+    attach::End,
+    http::streams,
+    testing::{BUILDER, NODE, Rig},
+};
+
+/// Long enough for anything here, short enough for a test that hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn path(url: &str) -> &str {
+    url.strip_prefix("http://fairway.test:7000").unwrap()
+}
+
+/// A stream that is still open: its next bytes as text.
+struct Open(Body);
+
+impl Open {
+    async fn get(rig: &Rig, url: &str) -> Self {
+        let request = axum::http::Request::builder()
+            .uri(path(url))
+            .body(Body::empty())
+            .unwrap();
+        let response = rig.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        Self(response.into_body())
+    }
+
+    async fn next(&mut self) -> Option<String> {
+        let frame = tokio::time::timeout(PATIENCE, self.0.frame())
+            .await
+            .expect("it hangs")?;
+        let bytes = frame.unwrap().into_data().unwrap();
+        Some(String::from_utf8(bytes.to_vec()).unwrap())
+    }
+}
+
+fn line(app: &Value, process: &str, source: LogSource, text: &str) -> LogLine {
+    LogLine {
+        app: app["id"].as_str().unwrap().parse::<AppId>().unwrap(),
+        at: chrono::DateTime::UNIX_EPOCH,
+        source,
+        process: process.into(),
+        pod: None,
+        text: text.into(),
+    }
+}
+
+async fn session(rig: &Rig, body: Value) -> String {
+    let reply = rig
+        .call(&rig.alice, "POST", "/apps/shop/log-sessions", body)
+        .await;
+    reply.expect(201)["logplex_url"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_log_session_shows_the_past_and_what_comes() {
+    let rig = Rig::new().await;
+    let app = rig.app("shop").await;
+    let logs = &rig.state().logs;
+    let lines = vec![
+        line(&app, "web.1", LogSource::App, "one"),
+        line(&app, "worker.1", LogSource::App, "two"),
+        line(&app, "router", LogSource::Fairway, "three"),
+    ];
+    logs.append(lines).await;
+    let texts = |text: String| -> Vec<String> {
+        text.lines()
+            .map(|line| line.rsplit(' ').next().unwrap().to_owned())
+            .collect()
+    };
+    let table = [
+        (json!({}), vec!["one", "two", "three"]),
+        (json!({ "lines": 2 }), vec!["two", "three"]),
+        (json!({ "lines": 0 }), vec![]),
+        (json!({ "dyno": "web.1" }), vec!["one"]),
+        (json!({ "dyno": "web" }), vec!["one"]),
+        (json!({ "type": "worker" }), vec!["two"]),
+        (json!({ "dyno": "web.2" }), vec![]),
+        (json!({ "source": "heroku" }), vec!["three"]),
+        (json!({ "source": "app", "lines": 1 }), vec!["two"]),
+    ];
+    for (body, expected) in table {
+        let reply = rig.get("", path(&session(&rig, body.clone()).await)).await;
+        assert_eq!(texts(reply.text), expected, "{body}");
+    }
+
+    let url = session(&rig, json!({ "tail": true, "dyno": "web", "lines": 1 })).await;
+    let mut tail = Open::get(&rig, &url).await;
+    assert_eq!(texts(tail.next().await.unwrap()), ["one"]);
+    logs.append(vec![line(&app, "worker.1", LogSource::App, "hidden")])
+        .await;
+    logs.append(vec![line(&app, "web.2", LogSource::App, "four")])
+        .await;
+    assert_eq!(texts(tail.next().await.unwrap()), ["four"]);
+    // The tail ends with the app.
+    rig.call(&rig.alice, "DELETE", "/apps/shop", Value::Null)
+        .await
+        .expect(200);
+    assert_eq!(tail.next().await, None);
+}
+
+#[tokio::test]
+async fn a_signature_opens_its_own_stream_only() {
+    let rig = Rig::new().await;
+    rig.app("shop").await;
+    let url = session(&rig, json!({})).await;
+    let (place, sig) = path(&url).split_once('?').unwrap();
+    let other = place.replace(&place[place.len() - 4..], "0000");
+    let build = rig.queue("shop").await;
+    for place in [other, format!("/streams/builds/{}", build.id)] {
+        rig.get("", &format!("{place}?{sig}")).await.expect(403);
+    }
+    let id = AttachId::generate();
+    let url = streams::attach_url(rig.state(), id).unwrap();
+    assert!(
+        url.starts_with("ws://fairway.test:7000/streams/attach/"),
+        "{url}"
+    );
+}
+
+#[tokio::test]
+async fn build_output_is_followed_until_the_push_ends() {
+    let rig = Rig::new().await;
+    rig.app("shop").await;
+    rig.queue("shop").await;
+    let order = rig.claim().await;
+    let build = rig
+        .get(&rig.alice, &format!("/apps/shop/builds/{}", order.id))
+        .await
+        .expect(200);
+    let url = build["output_stream_url"].as_str().unwrap();
+    let say = |text: &'static str| {
+        let request = axum::http::Request::builder()
+            .method("POST")
+            .uri(format!("/internal/builds/{}/output", order.id))
+            .header("authorization", format!("Bearer {BUILDER}"));
+        rig.send(request.body(Body::from(text)).unwrap())
+    };
+    let mut follower = Open::get(&rig, url).await;
+    say("-----> Building\n").await.expect(200);
+    assert_eq!(follower.next().await.unwrap(), "-----> Building\n");
+    say("       done\n").await.expect(200);
+    assert_eq!(follower.next().await.unwrap(), "       done\n");
+    let failed = BuildResult::Failed {
+        reason: "it broke".into(),
+    };
+    rig.finish(&order, &failed).await.expect(204);
+    assert_eq!(follower.next().await, None);
+
+    // Whoever comes later reads it from the file, from where they like.
+    assert_eq!(
+        rig.get("", path(url)).await.text,
+        "-----> Building\n       done\n"
+    );
+    let rest = rig
+        .get(
+            BUILDER,
+            &format!("/internal/builds/{}/output?offset=16", order.id),
+        )
+        .await;
+    assert_eq!(rest.text, "       done\n");
+    // A builder that talks on is told that it is over, and is not heard.
+    assert_eq!(
+        say("more\n").await.expect(200),
+        json!({ "cancelled": true })
+    );
+    assert_eq!(
+        rig.get("", path(url)).await.text,
+        "-----> Building\n       done\n"
+    );
+}
+
+/// The API on a real socket, for WebSockets.
+async fn serve(rig: &Rig) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = rig.router.clone();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("ws://{address}")
+}
+
+type Socket =
+    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+async fn dial(url: String, token: Option<&str>) -> Socket {
+    let mut request = url.into_client_request().unwrap();
+    if let Some(token) = token {
+        let value = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert("authorization", value);
+    }
+    tokio_tungstenite::connect_async(request).await.unwrap().0
+}
+
+async fn dial_end(rig: &Rig, base: &str, id: AttachId, end: End) -> Socket {
+    match end {
+        End::User => {
+            let url = streams::attach_url(rig.state(), id).unwrap();
+            dial(url.replace("ws://fairway.test:7000", base), None).await
+        }
+        End::Pod => dial(format!("{base}/internal/attach/{id}"), Some(NODE)).await,
+    }
+}
+
+async fn next(socket: &mut Socket) -> Option<Message> {
+    loop {
+        let message = tokio::time::timeout(PATIENCE, socket.next())
+            .await
+            .expect("it hangs")?
+            .ok()?;
+        match message {
+            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Close(_) => return None,
+            message => return Some(message),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_and_a_pod_are_joined_whoever_comes_first() {
+    let rig = Rig::new().await;
+    let base = serve(&rig).await;
+    for (first, second) in [(End::User, End::Pod), (End::Pod, End::User)] {
+        let id = AttachId::generate();
+        let mut a = dial_end(&rig, &base, id, first).await;
+        // Sent before the other end is there: it must not be lost.
+        a.send(Message::text("early")).await.unwrap();
+        let mut b = dial_end(&rig, &base, id, second).await;
+        assert_eq!(
+            next(&mut b).await,
+            Some(Message::text("early")),
+            "{first:?} first"
+        );
+        let bytes = vec![1_u8; 200_000];
+        b.send(Message::binary(bytes.clone())).await.unwrap();
+        assert_eq!(next(&mut a).await, Some(Message::binary(bytes)));
+        // What an end says last arrives before the terminal closes.
+        b.send(Message::text("exit")).await.unwrap();
+        b.close(None).await.unwrap();
+        assert_eq!(next(&mut a).await, Some(Message::text("exit")));
+        assert_eq!(next(&mut a).await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_whose_pod_fails_is_told_why() {
+    let rig = Rig::new().await;
+    let base = serve(&rig).await;
+    let id = AttachId::generate();
+    let mut user = dial_end(&rig, &base, id, End::User).await;
+    // A second one of the same end finds its place taken, so the first has its place by now.
+    let mut twin = dial_end(&rig, &base, id, End::User).await;
+    let refusal = next(&mut twin).await.unwrap().to_string();
+    assert!(refusal.contains("taken"), "{refusal}");
+    rig.state().attach.fail(id, "the image is gone");
+    let told: Value =
+        serde_json::from_str(next(&mut user).await.unwrap().to_text().unwrap()).unwrap();
+    assert_eq!(
+        told,
+        json!({ "kind": "failed", "reason": "the image is gone" })
+    );
+    assert_eq!(next(&mut user).await, None);
+}
+
+#[tokio::test]
+async fn an_end_that_leaves_gives_its_place_up() {
+    let rig = Rig::new().await;
+    let base = serve(&rig).await;
+    let id = AttachId::generate();
+    let mut user = dial_end(&rig, &base, id, End::User).await;
+    user.close(None).await.unwrap();
+    while user.next().await.is_some() {}
+    // Its place is free for another try, which then meets the pod.
+    let mut user = loop {
+        let mut again = dial_end(&rig, &base, id, End::User).await;
+        again.send(Message::text("hello")).await.unwrap();
+        match tokio::time::timeout(Duration::from_millis(100), again.next()).await {
+            Err(_) | Ok(Some(Ok(Message::Ping(_)))) => break again,
+            Ok(_) => {}
+        }
+    };
+    let mut pod = dial_end(&rig, &base, id, End::Pod).await;
+    assert_eq!(next(&mut pod).await, Some(Message::text("hello")));
+    user.close(None).await.unwrap();
+    assert_eq!(next(&mut pod).await, None);
+}
