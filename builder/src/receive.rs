@@ -13,11 +13,11 @@ pub(crate) mod ssh;
 use std::{
     net::IpAddr,
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, LazyLock, atomic::AtomicBool},
 };
 
 use fairway_api::{
-    build_orders::{GitAuthorize, GitCredential, GitGrant},
+    build_orders::{GitAccess, GitAuthorize, GitCredential, GitGrant},
     client::{Client, ClientError},
     error::{ApiError, ErrorId},
     names::{AppName, BuilderName},
@@ -36,6 +36,11 @@ use crate::source::Sources;
 /// The most git processes at once. Each takes some memory, and a push holds one until its release
 /// is live; who comes later is told to try again.
 const GIT_PROCESSES_MAX: usize = 200;
+
+/// The name of an app that is asked for when only the key matters. Whether it exists makes no
+/// difference.
+static NO_APP: LazyLock<AppName> =
+    LazyLock::new(|| "any".parse().expect("it keeps the rule of app names"));
 
 /// What all receiving shares.
 pub(crate) struct Receiver {
@@ -114,6 +119,23 @@ impl Receiver {
             }
             Err(error) => Err(Refusal::from_client(error)),
         }
+    }
+
+    /// Whether a key belongs to anybody. Asked about an app that nobody has: the answer for a bad
+    /// credential differs from that for a bad app. While the controller is away every key counts as
+    /// known, and the command that follows is told why it cannot be served.
+    pub(crate) async fn knows_key(&self, fingerprint: &str, from: IpAddr) -> bool {
+        let ask = GitAuthorize {
+            credential: GitCredential::Key {
+                fingerprint: fingerprint.to_owned(),
+            },
+            app: NO_APP.clone(),
+            access: GitAccess::Read,
+            from: Some(from),
+        };
+        let answer = self.client.authorize_git(&ask).await;
+        let refused = answer.as_ref().err().and_then(ClientError::api);
+        refused.is_none_or(|error| error.id != ErrorId::Unauthorized)
     }
 
     /// Starts git for an authorised client.

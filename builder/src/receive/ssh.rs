@@ -22,7 +22,7 @@ use fairway_api::build_orders::GitCredential;
 use russh::{
     Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind, MethodSet,
     keys::HashAlg,
-    server::{Auth, ChannelOpenHandle, Msg, Session, VerifiedPublicKey},
+    server::{Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -69,7 +69,8 @@ impl SshServer {
         let key = host_key::load_or_make(&data.join("ssh_host_ed25519_key"))?;
         let config = russh::server::Config {
             server_id: russh::SshId::Standard(Cow::Borrowed("SSH-2.0-Fairway")),
-            methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+            // The second lets nobody in; see `auth_keyboard_interactive`.
+            methods: MethodSet::from(&[MethodKind::PublicKey, MethodKind::KeyboardInteractive][..]),
             // There is no password to guess, so nothing is won by making clients wait.
             auth_rejection_time: Duration::ZERO,
             auth_rejection_time_initial: Some(Duration::ZERO),
@@ -141,6 +142,9 @@ async fn connection(
         receiver,
         from,
         fingerprint: None,
+        known: None,
+        unknown: Vec::new(),
+        told: false,
         logged_in: Arc::clone(&logged_in),
         channels: HashMap::new(),
     };
@@ -179,6 +183,12 @@ struct Connection {
     receiver: Arc<Receiver>,
     from: IpAddr,
     fingerprint: Option<String>,
+    /// The key that was offered last and that somebody has registered.
+    known: Option<String>,
+    /// Keys that were offered and that nobody has registered.
+    unknown: Vec<String>,
+    /// The client was told what to do about them.
+    told: bool,
     logged_in: Arc<AtomicBool>,
     channels: HashMap<ChannelId, Waiting>,
 }
@@ -192,6 +202,24 @@ struct Waiting {
 impl russh::server::Handler for Connection {
     type Error = anyhow::Error;
 
+    /// An agent offers one key after the other, and stops at the first that is taken: it has to be
+    /// one that somebody registered.
+    async fn auth_publickey_offered(
+        &mut self,
+        _user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, Self::Error> {
+        let fingerprint = offer.public_key.fingerprint(HashAlg::Sha256).to_string();
+        if self.known.as_ref() == Some(&fingerprint)
+            || self.receiver.knows_key(&fingerprint, self.from).await
+        {
+            self.known = Some(fingerprint);
+            return Ok(Auth::Accept);
+        }
+        self.unknown.push(fingerprint);
+        Ok(Auth::reject())
+    }
+
     async fn auth_publickey(
         &mut self,
         _user: &str,
@@ -200,6 +228,36 @@ impl russh::server::Handler for Connection {
         self.fingerprint = Some(key.public_key.fingerprint(HashAlg::Sha256).to_string());
         self.logged_in.store(true, Ordering::Relaxed);
         Ok(Auth::Accept)
+    }
+
+    /// Lets nobody in. It is what SSH offers to tell someone without a registered key what to do:
+    /// instructions, and no question.
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        _user: &str,
+        _submethods: &str,
+        response: Option<russh::server::Response<'a>>,
+    ) -> Result<Auth, Self::Error> {
+        // OpenSSH asks three times.
+        if response.is_some() || std::mem::replace(&mut self.told, true) {
+            return Ok(Auth::Reject {
+                proceed_with_methods: Some(MethodSet::empty()),
+                partial_success: false,
+            });
+        }
+        let which = match self.unknown.as_slice() {
+            [] => "Fairway lets you in by a public key, and none was offered.".to_owned(),
+            [key] => format!("Fairway does not know your key {key}."),
+            keys => format!(
+                "Fairway does not know any of your keys:\n{}",
+                keys.join("\n")
+            ),
+        };
+        Ok(Auth::Partial {
+            name: "".into(),
+            instructions: format!("{which}\nRegister it: app keys:add").into(),
+            prompts: Cow::Borrowed(&[]),
+        })
     }
 
     async fn channel_open_session(

@@ -68,10 +68,7 @@ async fn ssh_refusals_say_why() {
         .try_git(&["push", &platform.ssh_url("shop"), "main"])
         .await;
     assert!(!told.ok);
-    told.says(&[
-        "The credential is not known.",
-        "Could not read from remote repository",
-    ]);
+    told.says(&["Permission denied", "Could not read from remote repository"]);
 
     platform.controller.know_key(&fingerprint);
     for (app, wanted) in [
@@ -93,9 +90,10 @@ async fn ssh(platform: &Platform, options: &[&str], command: &[&str]) -> Told {
     let words: Vec<&str> = words.split(' ').collect();
     let port = platform.ssh.port().to_string();
     let mut ssh = Command::new(words[0]);
-    ssh.args(&words[1..])
+    // The first value of an option counts.
+    ssh.args(options)
+        .args(&words[1..])
         .args(["-p", &port])
-        .args(options)
         .arg("anyone@127.0.0.1")
         .args(command);
     Told::from(
@@ -131,7 +129,7 @@ async fn ssh_runs_git_and_nothing_else() {
             vec!["-o", "PubkeyAuthentication=no"],
             vec![],
             255,
-            "Permission denied (publickey)",
+            "Permission denied",
         ),
     ] {
         let told = ssh(&platform, &options, &command).await;
@@ -166,4 +164,49 @@ async fn the_host_key_stays_and_rsa_keys_work() {
     platform.controller.know_key(&fingerprint);
     let tree = platform.work_tree("tree").await;
     tree.git(&["ls-remote", &platform.ssh_url("shop")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_key_is_told_what_to_do() {
+    let platform = Platform::start().await;
+    let fingerprint = platform.make_key("ed25519").await;
+    let asking = ["-o", "BatchMode=no", "-o", "LogLevel=INFO"];
+    let told = ssh(&platform, &asking, &["git-upload-pack 'shop.git'"]).await;
+    assert_eq!(told.code, Some(255), "{told:?}");
+    told.says(&[
+        "does not know your key",
+        &fingerprint,
+        "app keys:add",
+        "Permission denied",
+    ]);
+    assert_eq!(
+        told.text.matches("does not know").count(),
+        1,
+        "told once: {told:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_registered_key_is_found_among_others() {
+    let platform = Platform::start().await;
+    platform.make_key("ed25519").await;
+    let path = |name: &str| platform.scratch().join(name);
+    std::fs::rename(path("id"), path("first")).unwrap();
+    std::fs::rename(path("id.pub"), path("first.pub")).unwrap();
+    platform.log_in_by_key().await;
+    let first = path("first").display().to_string();
+    let port = platform.ssh.port().to_string();
+    let words = platform.ssh_command();
+    let mut ssh = Command::new("ssh");
+    ssh.args(["-i", &first]).args(words.split(' ').skip(1));
+    ssh.args(["-v", "-p", &port, "anyone@127.0.0.1"]);
+    ssh.stdin(std::process::Stdio::null());
+    let told = Told::from(ssh.output().await.unwrap());
+    told.says(&[
+        "Offering public key",
+        "first",
+        "Offering public key",
+        "has no shell here",
+    ]);
+    assert_eq!(told.code, Some(1));
 }

@@ -58,8 +58,6 @@ struct Known {
     apps: HashMap<String, AppId>,
     builds: Vec<Build>,
     to_claim: Vec<BuildOrder>,
-    cancelled: bool,
-    heartbeats: usize,
     asked: usize,
 }
 
@@ -94,8 +92,6 @@ impl Controller {
             apps: HashMap::from([("shop".into(), AppId::from_u128(1))]),
             builds: Vec::new(),
             to_claim: Vec::new(),
-            cancelled: false,
-            heartbeats: 0,
             asked: 0,
         };
         let shared = Shared {
@@ -131,10 +127,6 @@ impl Controller {
         self.change(|state| state.repository_bytes_max = bytes);
     }
 
-    pub(crate) fn cancel_builds(&self) {
-        self.change(|state| state.cancelled = true);
-    }
-
     pub(crate) fn know_key(&self, fingerprint: &str) {
         self.change(|state| state.fingerprints.insert(fingerprint.into()));
     }
@@ -146,10 +138,6 @@ impl Controller {
     /// How often the controller was asked about a git client.
     pub(crate) fn asked(&self) -> usize {
         self.state().asked
-    }
-
-    pub(crate) fn heartbeats(&self) -> usize {
-        self.state().heartbeats
     }
 
     /// Waits until `found` finds something.
@@ -400,22 +388,14 @@ async fn append(
     Path(id): Path<BuildId>,
     output: Bytes,
 ) -> Json<BuildLease> {
-    let cancelled = controller.change(|state| {
+    controller.change(|state| {
         state.build(id).output.extend_from_slice(&output);
-        state.cancelled
     });
-    Json(BuildLease { cancelled })
+    Json(BuildLease { cancelled: false })
 }
 
-async fn heartbeat(
-    State(controller): State<Controller>,
-    Path(_): Path<BuildId>,
-) -> Json<BuildLease> {
-    let cancelled = controller.change(|state| {
-        state.heartbeats += 1;
-        state.cancelled
-    });
-    Json(BuildLease { cancelled })
+async fn heartbeat() -> Json<BuildLease> {
+    Json(BuildLease { cancelled: false })
 }
 
 /// A failed build ends its push; a successful one would go on to its release.
