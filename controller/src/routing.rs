@@ -71,3 +71,6 @@ fn endpoints(app: &App, edge: &Edge) -> Vec<Endpoint> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,12 @@
 //! the pod of a release phase.
 
 use chrono::Duration;
+use fairway_api::pods::{PodPhase, PodStatus};
 
 use crate::{
     action::Action,
     pass::Pass,
-    rollout::UNPLACED_PATIENCE_SECS,
+    rollout::{REFUSED_PATIENCE_SECS, UNPLACED_PATIENCE_SECS},
     snapshot::{App, DeploymentState, Pod, PodIntent, PodKind},
 };
 
@@ -51,10 +52,18 @@ fn is_over(pod: &Pod, pass: &mut Pass<'_>) -> bool {
         let ended_at = exit.map_or(pod.created_at, |exit| exit.at);
         return pass.reached(ended_at + Duration::seconds(ONE_OFF_KEPT_SECS));
     }
+    let refused = matches!(
+        &pod.status,
+        Some(PodStatus {
+            phase: PodPhase::Refused { .. },
+            ..
+        })
+    ) && pass.reached(pod.created_at + Duration::seconds(REFUSED_PATIENCE_SECS));
     let unplaced = pod.unplaced.is_some()
         && pass.reached(pod.created_at + Duration::seconds(UNPLACED_PATIENCE_SECS));
     let slack = Duration::seconds(TIME_TO_LIVE_SLACK_SECS);
-    unplaced
+    refused
+        || unplaced
         || pod
             .stop_at
             .is_some_and(|stop_at| pass.reached(stop_at + slack))

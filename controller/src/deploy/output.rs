@@ -33,6 +33,15 @@ pub fn launching(image: &BuiltImage, version: u64) -> String {
     text
 }
 
+/// The release command ended well; what it printed last.
+pub fn release_phase(lines: &[String]) -> String {
+    let mut text = "-----> Release command succeeded\n".to_owned();
+    for line in lines {
+        text += &format!("       {line}\n");
+    }
+    text
+}
+
 /// The release is live.
 pub fn released(version: u64, url: &str) -> String {
     format!(

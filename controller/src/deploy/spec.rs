@@ -17,6 +17,10 @@ use fairway_scheduler::snapshot::{Pod, PodKind, RELEASE_PHASE_TYPE};
 use super::one_off::OneOff;
 use crate::store::releases::ReleaseRow;
 
+/// What starts anything in an image that buildpacks made, in the environment that they prepared
+/// (Cloud Native Buildpacks, platform specification, launcher).
+const LAUNCHER: &str = "/cnb/lifecycle/launcher";
+
 /// What a pod runs besides what the release says.
 #[derive(Debug)]
 pub struct Runs<'a> {
@@ -84,19 +88,20 @@ fn command_line(image: &BuiltImage, command: &str) -> BuiltProcess {
     if let Some(process) = named.and_then(|name| image.processes.get(&name)) {
         return process.clone();
     }
-    // An image that buildpacks made starts everything through a launcher, which sets the
-    // environment that the buildpacks prepared; it stays in front.
-    let launcher = image
+    // In an image that buildpacks made, a launcher sets the environment that they prepared.
+    let entrypoints = image
         .processes
         .values()
-        .filter_map(|process| process.entrypoint.as_ref())
-        .find(|entrypoint| entrypoint.iter().any(|word| word.ends_with("/launcher")));
+        .filter_map(|process| process.entrypoint.as_ref());
+    let mut first_words = entrypoints.filter_map(|entrypoint| entrypoint.first());
+    let has_launcher = first_words.any(|word| word.starts_with("/cnb/"));
     let shell = |command: &str| vec!["/bin/sh".into(), "-c".into(), command.into()];
     BuiltProcess {
         command_line: command.into(),
-        entrypoint: Some(match launcher {
-            Some(_) => vec!["/cnb/lifecycle/launcher".into()],
-            None => vec![],
+        entrypoint: Some(if has_launcher {
+            vec![LAUNCHER.into()]
+        } else {
+            vec![]
         }),
         command: Some(shell(command)),
         checks: None,
@@ -140,4 +145,4 @@ pub fn has_release_phase(image: &BuiltImage) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

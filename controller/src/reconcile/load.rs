@@ -6,18 +6,19 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use fairway_api::{
     build_orders::BuiltImage,
     checks::STARTUP_DEADLINE_SECS_DEFAULT,
+    dynos::RUN_TTL_SECS_MAX,
     ids::{AppId, DeploymentId, PodId, ReleaseId},
     names::{NodeName, ProcessType, SizeName},
     pods::PodStatus,
     sizes::{self, SIZE_DEFAULT},
 };
 use fairway_scheduler::snapshot::{
-    App, Deployment, Node, NodeState, Pod, PodIntent, Release, ReleaseType, Router, Routers,
-    Snapshot, Want,
+    App, Deployment, Node, NodeState, Pod, PodIntent, PodKind, Release, ReleaseType, Router,
+    Routers, Snapshot, Want,
 };
 
 use super::specs::Specs;
@@ -37,6 +38,10 @@ use crate::{
         releases::ReleaseRow,
     },
 };
+
+/// The longest that a one-off pod may live. Its own time to live, which is sealed, is its agent's to
+/// keep.
+const ONE_OFF_LIFE_MAX: TimeDelta = TimeDelta::seconds(RUN_TTL_SECS_MAX as i64);
 
 /// The planner's input, and beside it what the pass needs to carry the plan out.
 #[derive(Debug)]
@@ -255,7 +260,7 @@ fn place_pods(apps: &mut BTreeMap<AppId, App>, world: &mut World) {
             node: row.node.clone(),
             unplaced: row.unplaced.clone(),
             intent: row.intent,
-            stop_at: None,
+            stop_at: (row.kind == PodKind::Run).then(|| row.created_at + ONE_OFF_LIFE_MAX),
             status: reported.cloned().or_else(|| row.status.clone()),
             gone: is_gone(row, seen, &world.nodes),
             created_at: row.created_at,

@@ -1,8 +1,10 @@
 //! What a pass has to tell people: lines in apps' logs, events, and the output of pushes.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use fairway_api::{
-    ids::{AppId, BuildId},
+    ids::{AppId, BuildId, PodId},
     logs::{LogLine, LogSource},
     pods::{PodPhase, PodStatus},
 };
@@ -12,7 +14,11 @@ use fairway_scheduler::{
 };
 
 use super::load::World;
-use crate::{deploy::output, state::AppState, store::deployments::DeploymentRow};
+use crate::{
+    deploy::{one_off::OneOff, output},
+    state::AppState,
+    store::deployments::DeploymentRow,
+};
 
 /// Who speaks in log lines about an app as a whole.
 const PLATFORM: &str = "platform";
@@ -58,6 +64,7 @@ pub(super) async fn announce(state: &AppState, world: &World, plan: &Plan, now: 
             });
         }
     }
+    let mut told = HashSet::new();
     for step in &plan.steps {
         let Some((deployment, version)) = moved(world, &step.action) else {
             continue;
@@ -75,22 +82,72 @@ pub(super) async fn announce(state: &AppState, world: &World, plan: &Plan, now: 
                 text: news.message,
             });
         }
-        let begins = deployment.state == DeploymentState::Queued && !to.has_ended();
-        if let Some(build) = deployment.build.filter(|_| begins) {
-            launch(state, world, build, deployment).await;
+        // One plan may take a deployment through several states; its push is told once.
+        if let (Some(build), true) = (deployment.build, told.insert(deployment.id)) {
+            print(state, build, &progress(world, plan, deployment, to)).await;
+        }
+    }
+    for step in &plan.steps {
+        if let Action::Remove { pod } = &step.action {
+            nobody_comes(state, world, *pod);
         }
     }
 }
 
-async fn launch(state: &AppState, world: &World, build: BuildId, deployment: &DeploymentRow) {
-    let Some(release) = world.releases.get(&deployment.release) else {
+/// What a pusher reads when a deployment leaves its state and goes on.
+fn progress(
+    world: &World,
+    plan: &Plan,
+    deployment: &DeploymentRow,
+    to: &DeploymentState,
+) -> String {
+    let release = world.releases.get(&deployment.release);
+    match &deployment.state {
+        _ if to.has_ended() => String::new(),
+        DeploymentState::Queued => release
+            .and_then(|release| Some(output::launching(release.image.as_ref()?, release.version)))
+            .unwrap_or_default(),
+        DeploymentState::ReleasePhase { pod } => {
+            let pods = plan.after.apps.get(&deployment.app).map(|app| &app.pods);
+            let status = pods.and_then(|pods| pods.get(pod)?.status.as_ref());
+            let exit = status.and_then(|status| status.last_exit.as_ref());
+            output::release_phase(exit.map_or(&[], |exit| &exit.last_lines))
+        }
+        _ => String::new(),
+    }
+}
+
+async fn print(state: &AppState, build: BuildId, lines: &str) {
+    if lines.is_empty() {
         return;
-    };
-    let Some(image) = &release.image else { return };
-    let lines = output::launching(image, release.version);
-    if let Err(error) = state.build_output.append(build, lines).await {
+    }
+    if let Err(error) = state.build_output.append(build, lines.to_owned()).await {
         tracing::error!(%build, "cannot write a build's output: {error:#}");
     }
+}
+
+/// Tells a terminal that still waits for a one-off pod that the pod is no more.
+fn nobody_comes(state: &AppState, world: &World, pod: PodId) {
+    let Some(row) = world.pods.get(&pod) else {
+        return;
+    };
+    let Some(sealed) = &row.one_off else { return };
+    let attach = OneOff::open(sealed, &state.secrets, pod)
+        .ok()
+        .and_then(|it| it.attach);
+    let Some(attach) = attach else { return };
+    let why = match row.status.as_ref().map(|status| &status.phase) {
+        Some(PodPhase::Refused { reason }) => format!("could not be started: {reason}"),
+        _ if row.node.is_none() => {
+            let why = row
+                .unplaced
+                .clone()
+                .unwrap_or_else(|| "there is no machine".into());
+            format!("fits on no machine: {why}")
+        }
+        _ => "was stopped".into(),
+    };
+    state.attach.fail(attach.id, &format!("{} {why}", row.name));
 }
 
 /// The deployment that an action moves, and the version of its release.

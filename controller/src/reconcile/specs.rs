@@ -2,7 +2,7 @@
 //! of config vars, the spec of a pod.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
 
@@ -90,8 +90,10 @@ impl Specs {
                 };
                 let orders = intent.nodes.entry(node.clone()).or_default();
                 orders.pods.push(spec);
-                if !kept.iter().all(|image| orders.keep_images.contains(image)) {
-                    orders.keep_images.extend(kept.iter().cloned());
+                for image in &kept {
+                    if !orders.keep_images.contains(image) {
+                        orders.keep_images.push(image.clone());
+                    }
                 }
             }
         }
@@ -194,16 +196,13 @@ impl Specs {
 
     /// Drops what nothing refers to any more.
     fn forget(&mut self, world: &World, after: &Snapshot) {
-        let pods: BTreeMap<PodId, ()> = after
-            .apps
-            .values()
-            .flat_map(|app| app.pods.keys().map(|id| (*id, ())))
-            .collect();
-        self.pods.retain(|id, _| pods.contains_key(id));
+        let pods = after.apps.values().flat_map(|app| app.pods.keys().copied());
+        let pods: HashSet<PodId> = pods.collect();
+        self.pods.retain(|id, _| pods.contains(id));
         self.releases
             .retain(|id, _| world.releases.contains_key(id));
         let releases = world.releases.values();
-        let configs: Vec<_> = releases.map(|it| (it.app, it.config_version)).collect();
+        let configs: HashSet<_> = releases.map(|it| (it.app, it.config_version)).collect();
         self.configs.retain(|key, _| configs.contains(key));
         self.kept_images
             .retain(|app, _| after.apps.contains_key(app));

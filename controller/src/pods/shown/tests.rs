@@ -1,1 +1,87 @@
+use chrono::DateTime;
+use fairway_api::{
+    ids::{AppId, PodId, ReleaseId},
+    pods::{CheckFailure, Exit},
+};
 
+use super::*;
+
+fn pod(phase: Option<PodPhase>, intent: PodIntent) -> PodRow {
+    let id = PodId::from_u128(1);
+    let exit = Exit {
+        code: 137,
+        out_of_memory: true,
+        stopped_because: None,
+        at: DateTime::UNIX_EPOCH,
+        last_lines: vec![],
+    };
+    let failure = CheckFailure {
+        check: "port 8080".into(),
+        why: "connection refused".into(),
+        response: None,
+    };
+    let status = phase.map(|phase| PodStatus {
+        id,
+        phase,
+        address: None,
+        restarts: 0,
+        started_at: None,
+        last_exit: Some(exit),
+        check_failure: Some(failure),
+    });
+    PodRow {
+        id,
+        app: AppId::from_u128(2),
+        release: ReleaseId::from_u128(3),
+        kind: PodKind::Service,
+        process_type: "web".parse().unwrap(),
+        name: "web.1".into(),
+        ordinal: 1,
+        size: "nano".parse().unwrap(),
+        node: None,
+        unplaced: Some("one: is cordoned".into()),
+        intent,
+        one_off: None,
+        status,
+        created_at: DateTime::UNIX_EPOCH,
+        updated_at: DateTime::UNIX_EPOCH,
+    }
+}
+
+#[test]
+fn every_phase_has_a_state_and_a_reason() {
+    const CHECK: &str = "port 8080: connection refused";
+    const EXIT: &str = "ran out of memory and was killed";
+    let until = DateTime::UNIX_EPOCH;
+    let refused = PodPhase::Refused {
+        reason: "no such image".into(),
+    };
+    for (phase, state_wanted, reason_wanted) in [
+        (None, DynoState::Down, Some("one: is cordoned")),
+        (Some(PodPhase::Pending), DynoState::Starting, Some(CHECK)),
+        (Some(PodPhase::Starting), DynoState::Starting, Some(CHECK)),
+        (Some(PodPhase::Running { ready: true }), DynoState::Up, None),
+        (
+            Some(PodPhase::Running { ready: false }),
+            DynoState::Up,
+            Some(CHECK),
+        ),
+        (
+            Some(PodPhase::BackOff { until }),
+            DynoState::Crashed,
+            Some(EXIT),
+        ),
+        (Some(PodPhase::NeverReady), DynoState::Crashed, Some(CHECK)),
+        (Some(refused), DynoState::Crashed, Some("no such image")),
+        (Some(PodPhase::Stopping), DynoState::Stopping, Some(EXIT)),
+        (Some(PodPhase::Exited), DynoState::Down, Some(EXIT)),
+    ] {
+        let pod = pod(phase.clone(), PodIntent::Wanted);
+        assert_eq!(state(&pod), state_wanted, "{phase:?}");
+        assert_eq!(reason(&pod).as_deref(), reason_wanted, "{phase:?}");
+        let ended = phase == Some(PodPhase::Exited);
+        assert_eq!(exit_code(&pod), ended.then_some(137), "{phase:?}");
+    }
+    let leaving = pod(Some(PodPhase::Running { ready: true }), PodIntent::Stopping);
+    assert_eq!(state(&leaving), DynoState::Stopping);
+}

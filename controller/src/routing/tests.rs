@@ -1,0 +1,132 @@
+use chrono::DateTime;
+use fairway_api::{
+    ids::PodId,
+    pods::{PodPhase, PodStatus},
+};
+use fairway_scheduler::snapshot::{Pod, PodIntent, PodKind, Routers};
+
+use super::*;
+
+const CURRENT: ReleaseId = ReleaseId::from_u128(10);
+const OTHER: ReleaseId = ReleaseId::from_u128(11);
+const APP: AppId = AppId::from_u128(1);
+
+fn pod(id: u128, process_type: &str, release: ReleaseId, ready: bool) -> Pod {
+    let id = PodId::from_u128(id);
+    let status = PodStatus {
+        id,
+        phase: PodPhase::Running { ready },
+        address: Some([10, 0, 0, 7].into()),
+        restarts: 0,
+        started_at: None,
+        last_exit: None,
+        check_failure: None,
+    };
+    Pod {
+        id,
+        release,
+        kind: PodKind::Service,
+        process_type: process_type.parse().unwrap(),
+        ordinal: 1,
+        name: format!("{process_type}.1"),
+        size: "nano".parse().unwrap(),
+        node: Some("one".parse().unwrap()),
+        unplaced: None,
+        intent: PodIntent::Wanted,
+        stop_at: None,
+        status: Some(status),
+        gone: false,
+        created_at: DateTime::UNIX_EPOCH,
+    }
+}
+
+fn routes_of(pods: Vec<Pod>, edge: &Edge) -> Vec<Route> {
+    let app = App {
+        id: APP,
+        name: "shop".parse().unwrap(),
+        current: Some(CURRENT),
+        releases: BTreeMap::new(),
+        formation: BTreeMap::new(),
+        deployments: vec![],
+        pods: pods.into_iter().map(|pod| (pod.id, pod)).collect(),
+    };
+    let routers = Routers {
+        observing_since: DateTime::UNIX_EPOCH,
+        seen: BTreeMap::new(),
+    };
+    let snapshot = Snapshot {
+        apps: [(APP, app)].into(),
+        nodes: BTreeMap::new(),
+        routers,
+        routes_generation: 1,
+    };
+    routes(&snapshot, edge)
+}
+
+fn edge() -> Edge {
+    Edge {
+        hostnames: [
+            ("shop.test".parse().unwrap(), APP),
+            ("www.shop.com".parse().unwrap(), APP),
+        ]
+        .into(),
+        maintenance: [(APP, true)].into(),
+        ports: [(CURRENT, 3000)].into(),
+    }
+}
+
+#[test]
+fn only_ready_web_pods_of_the_serving_release_are_endpoints() {
+    let retired = Pod {
+        intent: PodIntent::Retired {
+            at: DateTime::UNIX_EPOCH,
+            unrouted_in: 1,
+        },
+        ..pod(4, "web", CURRENT, true)
+    };
+    let one_off = Pod {
+        kind: PodKind::Run,
+        ..pod(5, "web", CURRENT, true)
+    };
+    let mut nowhere = pod(7, "web", CURRENT, true);
+    nowhere.status.as_mut().unwrap().address = None;
+    let pods = vec![
+        pod(1, "web", CURRENT, true),
+        pod(2, "web", CURRENT, false),
+        pod(3, "web", OTHER, true),
+        retired,
+        one_off,
+        pod(6, "worker", CURRENT, true),
+        nowhere,
+    ];
+    let routes = routes_of(pods, &edge());
+    assert_eq!(routes.len(), 2, "each hostname has its route");
+    for route in &routes {
+        let endpoints: Vec<_> = route.service.endpoints.iter().map(|it| it.pod).collect();
+        assert_eq!(endpoints, [PodId::from_u128(1)]);
+        assert_eq!(
+            route.service.endpoints[0].address.to_string(),
+            "10.0.0.7:3000"
+        );
+        assert!(route.service.maintenance);
+    }
+}
+
+#[test]
+fn an_app_without_ready_pods_keeps_its_routes() {
+    let routes = routes_of(vec![], &edge());
+    assert_eq!(routes.len(), 2);
+    assert!(
+        routes
+            .iter()
+            .all(|route| route.service.endpoints.is_empty())
+    );
+}
+
+#[test]
+fn a_hostname_of_no_app_has_no_route() {
+    let mut edge = edge();
+    edge.hostnames
+        .insert("gone.test".parse().unwrap(), AppId::from_u128(99));
+    assert_eq!(routes_of(vec![], &edge).len(), 2);
+}
