@@ -119,3 +119,6 @@ pub async fn newest_open(db: &mut Db, app: AppId) -> Result<Option<ReleaseId>, S
     .await?;
     row.map(|row| row.parsed("release_id")).transpose()
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,3 +32,6 @@ pub async fn raise(db: &mut Db, name: &str, value: u64) -> Result<(), StoreError
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

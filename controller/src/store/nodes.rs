@@ -74,3 +74,6 @@ pub async fn report(
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -212,3 +212,6 @@ pub async fn delete(db: &mut Db, id: PodId) -> Result<(), StoreError> {
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
