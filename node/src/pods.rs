@@ -74,8 +74,11 @@ pub(crate) async fn supervise(host: Arc<Host>, mut orders: watch::Receiver<Optio
                 Some(ended) = supervisor.tasks.join_next() => supervisor.forget(ended.ok()),
             }
             let now = orders.borrow_and_update().clone();
-            if let Some(orders) = now {
-                supervisor.pass(&orders).await;
+            match now {
+                Some(orders) => supervisor.pass(&orders).await,
+                // A machine that never had orders has nothing to compare. It reports all the
+                // same: that is how the controller learns of it, and only then are there orders.
+                None => host.board.update(|board| board.looked = true),
             }
         }
     };
