@@ -81,21 +81,19 @@ pub async fn change_password(
     Ok(tx.commit().await?)
 }
 
-/// Makes the first account, an admin with a random password, if there is no account at all. The
-/// password is returned this once and kept nowhere.
-pub async fn ensure_admin(state: &AppState, email: Email) -> Answer<Option<Secret>> {
+/// Makes the first account, an admin, if there is no account at all; false if there is.
+pub async fn ensure_admin(state: &AppState, email: Email, password: Secret) -> Answer<bool> {
     if accounts::count(&mut *state.store.read().await?).await? > 0 {
-        return Ok(None);
+        return Ok(false);
     }
-    let password = Secret::new(readable_password());
     let role = Some(AccountRole::Admin);
     let new = NewAccount {
         email,
-        password: password.clone(),
+        password,
         role,
     };
     create(state, new, events::ACTOR_PLATFORM).await?;
-    Ok(Some(password))
+    Ok(true)
 }
 
 fn check_password(password: &Secret) -> Answer<()> {
@@ -108,14 +106,15 @@ fn check_password(password: &Secret) -> Answer<()> {
     )))
 }
 
-/// Four groups of five letters and digits that are not taken for one another: 99 bits.
-fn readable_password() -> String {
+/// A password to read from a screen: four groups of five letters and digits that are not taken for
+/// one another, 100 bits.
+pub fn readable_password() -> Secret {
     const ALPHABET: [u8; 32] = *b"abcdefghijkmnpqrstuvwxyz23456789";
     let random: [u8; 20] = rand::random();
-    let letters: Vec<u8> = random
-        .iter()
-        .map(|byte| ALPHABET[usize::from(byte % 32)])
+    let letter = |byte: &u8| char::from(ALPHABET[usize::from(byte % 32)]);
+    let groups: Vec<String> = random
+        .chunks(5)
+        .map(|group| group.iter().map(letter).collect())
         .collect();
-    let groups: Vec<_> = letters.chunks(5).map(String::from_utf8_lossy).collect();
-    groups.join("-")
+    Secret::new(groups.join("-"))
 }

@@ -41,6 +41,7 @@ use crate::{
         columns::now,
         events, releases,
     },
+    wake::Ear,
 };
 
 /// Builds of one app that may be open at once; whoever pushes more waits for them to end.
@@ -127,10 +128,16 @@ pub async fn claim(state: &AppState, builder: &BuilderName) -> Answer<Option<Bui
             return Ok(Some(order));
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        if !ear.heard_within(left).await {
+        if !heard(state, &mut ear, left).await {
             return Ok(None);
         }
     }
+}
+
+/// Waits for a notice; false when there was none in time or the process ends.
+async fn heard(state: &AppState, ear: &mut Ear, limit: Duration) -> bool {
+    let closing = state.closing.run_until_cancelled(ear.heard_within(limit));
+    closing.await.unwrap_or(false)
 }
 
 async fn claim_now(state: &AppState, builder: &BuilderName) -> Answer<Option<BuildOrder>> {
@@ -255,7 +262,7 @@ pub async fn verdict(state: &AppState, id: BuildId) -> Answer<Option<PushVerdict
             return Ok(build.verdict);
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        if !ear.heard_within(left).await {
+        if !heard(state, &mut ear, left).await {
             return Ok(None);
         }
     }

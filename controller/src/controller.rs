@@ -60,6 +60,7 @@ impl Controller {
             attach: Rendezvous::default(),
             wake: Wake::default(),
             builds_changed: Bell::default(),
+            closing: CancellationToken::new(),
             leases: Leases::default(),
             roles: Roles::new(&config.role_credentials),
             logins: Logins::default(),
@@ -72,7 +73,15 @@ impl Controller {
     /// Makes the first account, an admin, when there is no account yet, and returns its password:
     /// this once, since it is kept nowhere.
     pub async fn ensure_admin(&self, email: Email) -> anyhow::Result<Option<Secret>> {
-        let made = accounts::ensure_admin(&self.state, email).await;
+        let password = accounts::readable_password();
+        let made = self.ensure_admin_with(email, password.clone()).await?;
+        Ok(made.then_some(password))
+    }
+
+    /// The same with a password that the caller has put somewhere safe before, so that a crash in
+    /// between loses nothing. False when there is an account already.
+    pub async fn ensure_admin_with(&self, email: Email, password: Secret) -> anyhow::Result<bool> {
+        let made = accounts::ensure_admin(&self.state, email, password).await;
         made.map_err(|problem| anyhow::anyhow!(problem))
             .context("make the first account")
     }
@@ -88,13 +97,14 @@ impl Controller {
         &self.state
     }
 
-    /// Runs the loops until `shutdown`.
+    /// Runs the loops until `shutdown`, then ends what waits. Calls that are under way still find
+    /// the database open; it needs no goodbye.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         tokio::join!(
             builds::sweep(&self.state, &shutdown),
             reconcile::run(&self.state, &shutdown),
         );
-        self.state.store.close().await;
+        self.state.closing.cancel();
         Ok(())
     }
 }

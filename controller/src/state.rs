@@ -3,6 +3,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use fairway_api::ids::BuildId;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     attach::Rendezvous,
@@ -38,6 +39,8 @@ pub struct Parts {
     /// Rings when a build is queued, ends, or its push does; and when a deployment ends, since that
     /// lets the app's next build start.
     pub builds_changed: Bell,
+    /// The process ends: answers that wait for something, and streams, end now.
+    pub closing: CancellationToken,
     /// Which running builds were heard of, and when.
     pub(crate) leases: Leases,
     /// Credentials of builders, nodes and routers.

@@ -17,6 +17,7 @@ use axum::{
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use fairway_api::{
+    error::ErrorId,
     ids::{AppId, AttachId, BuildId, LogSessionId},
     logs::LogLine,
 };
@@ -127,8 +128,11 @@ async fn logs(
     let followed = state
         .logs
         .follow(claim.app, claim.filter.clone(), claim.lines);
-    let followed = followed.await.map_err(Problem::fault)?;
-    Ok(text(log_lines(followed, claim)))
+    let followed = followed.await.map_err(Problem::fault)?.ok_or_else(|| {
+        Problem::new(ErrorId::RateLimit, "Too many follow the log of this app.")
+            .hint("Close some of the log sessions.")
+    })?;
+    Ok(text(&state, log_lines(followed, claim)))
 }
 
 /// The past in one piece, then, for a tail, each line as it comes.
@@ -169,7 +173,8 @@ async fn build_output(
 ) -> Answer<Response> {
     let path = format!("/streams/builds/{}", id.0);
     let () = verify(&state, &path, &signature.sig)?;
-    Ok(text(output_of(&state, id.parse("build")?, 0).await?))
+    let output = output_of(&state, id.parse("build")?, 0).await?;
+    Ok(text(&state, output))
 }
 
 /// A build's output from byte `offset` until its push ends.
@@ -200,8 +205,12 @@ async fn push_has_ended(state: &AppState, build: BuildId) -> Answer<bool> {
         .is_some())
 }
 
-/// Plain text that comes over time.
-pub(super) fn text(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Response {
+/// Plain text that comes over time, at most until the process ends.
+pub(super) fn text(
+    state: &AppState,
+    body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+) -> Response {
+    let body = body.take_until(state.closing.clone().cancelled_owned());
     let mut response = Body::from_stream(body).into_response();
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

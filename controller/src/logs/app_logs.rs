@@ -36,6 +36,8 @@ use history::{History, Position};
 const QUEUE_BATCHES_MAX: usize = 256;
 /// Lines that a follower may be behind before it is told that some were left out.
 const FOLLOWER_LINES_MAX: usize = 4096;
+/// Followers of one app at once; each holds a connection.
+const FOLLOWERS_MAX: usize = 200;
 
 /// The apps' logs.
 #[derive(Debug)]
@@ -49,7 +51,7 @@ enum Command {
     Append(Vec<LogLine>),
     Open {
         app: AppId,
-        reply: oneshot::Sender<(Position, broadcast::Receiver<Arc<LogLine>>)>,
+        reply: oneshot::Sender<Option<(Position, broadcast::Receiver<Arc<LogLine>>)>>,
     },
     Forget {
         app: AppId,
@@ -117,22 +119,25 @@ impl AppLogs {
         }
     }
 
-    /// The last `lines` lines that `filter` shows, and a place to hear what comes next.
+    /// The last `lines` lines that `filter` shows, and a place to hear what comes next; `None` when
+    /// as many follow the app already as may.
     pub async fn follow(
         &self,
         app: AppId,
         filter: LogFilter,
         lines: usize,
-    ) -> io::Result<Followed> {
+    ) -> io::Result<Option<Followed>> {
         let (reply, answer) = oneshot::channel();
         drop(self.commands.send(Command::Open { app, reply }).await);
-        let (until, live) = answer.await.map_err(io::Error::other)?;
+        let Some((until, live)) = answer.await.map_err(io::Error::other)? else {
+            return Ok(None);
+        };
         let folder = self.folder.join(app.to_string());
         let read = move || history::last_lines(&folder, app, until, &filter, lines);
         let past = tokio::task::spawn_blocking(read)
             .await
             .map_err(io::Error::other)??;
-        Ok(Followed { past, live })
+        Ok(Some(Followed { past, live }))
     }
 
     /// Removes an app's log and ends those who follow it.
@@ -180,9 +185,9 @@ impl Writer {
                     let log = self.log(app);
                     let live = log
                         .live
-                        .get_or_insert_with(|| broadcast::Sender::new(FOLLOWER_LINES_MAX))
-                        .subscribe();
-                    drop(reply.send((log.history.position(), live)));
+                        .get_or_insert_with(|| broadcast::Sender::new(FOLLOWER_LINES_MAX));
+                    let free = live.receiver_count() < FOLLOWERS_MAX;
+                    drop(reply.send(free.then(|| (log.history.position(), live.subscribe()))));
                 }
                 Command::Forget { app, reply } => {
                     self.apps.remove(&app);

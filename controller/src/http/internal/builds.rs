@@ -121,9 +121,8 @@ async fn follow(
     Query(from): Query<Offset>,
 ) -> Answer<Response> {
     let id = own(&state, &builder, &id).await?;
-    Ok(streams::text(
-        streams::output_of(&state, id, from.offset).await?,
-    ))
+    let output = streams::output_of(&state, id, from.offset).await?;
+    Ok(streams::text(&state, output))
 }
 
 async fn verdict(

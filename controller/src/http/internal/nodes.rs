@@ -81,7 +81,8 @@ where
         state.wake.notify();
     }
     let wait = Duration::from_secs(LONG_POLL_SECS);
-    match published.newer_than(after.after, wait).await {
+    let newer = published.newer_than(after.after, wait);
+    match state.closing.run_until_cancelled(newer).await.flatten() {
         Some(order) => Json(&*order).into_response(),
         None => StatusCode::NO_CONTENT.into_response(),
     }

@@ -265,3 +265,27 @@ async fn tokens_are_made_shown_once_and_revoked() {
         .expect(404);
     rig.get(&rig.bob, "/account").await.expect(200);
 }
+
+#[tokio::test]
+async fn the_first_account_is_made_once_and_its_password_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let controller = crate::Controller::bind(crate::testing::config(&dir))
+        .await
+        .unwrap();
+    let email = || "first@example.com".parse().unwrap();
+    let password = controller.ensure_admin(email()).await.unwrap().unwrap();
+    assert_eq!(controller.ensure_admin(email()).await.unwrap(), None);
+    assert!(
+        !controller
+            .ensure_admin_with(email(), password.clone())
+            .await
+            .unwrap()
+    );
+    let state = controller.state();
+    let account = state
+        .logins
+        .check(&state.store, &email(), &password)
+        .await
+        .unwrap();
+    assert!(account.is_admin());
+}

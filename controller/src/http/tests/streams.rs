@@ -302,3 +302,28 @@ async fn an_end_that_leaves_gives_its_place_up() {
     user.close(None).await.unwrap();
     assert_eq!(next(&mut pod).await, None);
 }
+
+#[tokio::test]
+async fn what_waits_ends_with_the_process() {
+    let rig = Rig::new().await;
+    rig.app("shop").await;
+    let build = rig.queue("shop").await;
+    let url = session(&rig, json!({ "tail": true })).await;
+    let mut tail = Open::get(&rig, &url).await;
+    rig.claim().await;
+    let verdict = format!("/internal/builds/{}/verdict", build.id);
+    let none = json!({ "builder": "one" });
+    let (closed, verdict, claim, plan) = tokio::join!(
+        async {
+            rig.state().closing.cancel();
+            tail.next().await
+        },
+        rig.get(BUILDER, &verdict),
+        rig.call(BUILDER, "POST", "/internal/builds/claim", none),
+        rig.get(NODE, "/internal/nodes/one/plan"),
+    );
+    assert_eq!(closed, None);
+    for reply in [verdict, claim, plan] {
+        reply.expect(204);
+    }
+}

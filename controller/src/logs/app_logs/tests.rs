@@ -8,7 +8,7 @@ use fairway_api::{
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{
-    AppLogs, FOLLOWER_LINES_MAX, LogFilter,
+    AppLogs, FOLLOWER_LINES_MAX, FOLLOWERS_MAX, LogFilter,
     history::{SEGMENT_BYTES, SEGMENTS_MAX},
 };
 
@@ -27,7 +27,11 @@ fn line(app: AppId, text: impl Into<String>) -> LogLine {
 }
 
 async fn texts(logs: &AppLogs, app: AppId, lines: usize) -> Vec<String> {
-    let followed = logs.follow(app, LogFilter::default(), lines).await.unwrap();
+    let followed = logs
+        .follow(app, LogFilter::default(), lines)
+        .await
+        .unwrap()
+        .unwrap();
     followed.past.into_iter().map(|line| line.text).collect()
 }
 
@@ -51,6 +55,7 @@ async fn lines_are_kept_per_app_and_survive_a_restart() {
     let kept = logs
         .follow(APP, LogFilter::default(), 1)
         .await
+        .unwrap()
         .unwrap()
         .past;
     assert_eq!(kept, [line(APP, "three")], "every field comes back");
@@ -126,6 +131,7 @@ async fn nothing_is_doubled_or_lost_between_past_and_live() {
         logs.follow(APP, LogFilter::default(), usize::MAX)
             .await
             .unwrap()
+            .unwrap()
     };
     let ((), mut followed) = tokio::join!(write, follow);
     let mut seen: Vec<String> = followed.past.drain(..).map(|line| line.text).collect();
@@ -139,7 +145,11 @@ async fn nothing_is_doubled_or_lost_between_past_and_live() {
 async fn a_slow_follower_holds_up_nobody_and_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let logs = AppLogs::open(dir.path()).unwrap();
-    let mut followed = logs.follow(APP, LogFilter::default(), 0).await.unwrap();
+    let mut followed = logs
+        .follow(APP, LogFilter::default(), 0)
+        .await
+        .unwrap()
+        .unwrap();
     let lines = FOLLOWER_LINES_MAX + 10;
     logs.append((0..lines).map(|n| line(APP, n.to_string())).collect())
         .await;
@@ -176,11 +186,29 @@ async fn forgotten_apps_leave_nothing() {
     let logs = AppLogs::open(dir.path()).unwrap();
     logs.append(vec![line(APP, "one"), line(OTHER, "two")])
         .await;
-    let mut followed = logs.follow(APP, LogFilter::default(), 0).await.unwrap();
+    let mut followed = logs
+        .follow(APP, LogFilter::default(), 0)
+        .await
+        .unwrap()
+        .unwrap();
     logs.forget(APP).await;
     assert!(matches!(followed.live.recv().await, Err(RecvError::Closed)));
     assert_eq!(texts(&logs, APP, 10).await, [""; 0]);
     assert!(!dir.path().join(APP.to_string()).exists());
     logs.retain(&HashSet::from([APP])).unwrap();
     assert!(!dir.path().join(OTHER.to_string()).exists());
+}
+
+#[tokio::test]
+async fn an_app_has_a_limit_of_followers_who_make_room_when_they_leave() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = AppLogs::open(dir.path()).unwrap();
+    let follow = || logs.follow(APP, LogFilter::default(), 0);
+    let mut all = Vec::new();
+    for _ in 0..FOLLOWERS_MAX {
+        all.push(follow().await.unwrap().unwrap());
+    }
+    assert!(follow().await.unwrap().is_none());
+    all.pop();
+    assert!(follow().await.unwrap().is_some());
 }
