@@ -149,7 +149,7 @@ impl Generations {
     }
 
     /// The next number, which was reserved.
-    pub fn next(&mut self) -> u64 {
+    pub fn take(&mut self) -> u64 {
         debug_assert!(self.last < self.noted, "the number is reserved");
         self.last += 1;
         self.last

@@ -5,7 +5,7 @@
 
 mod shown;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use fairway_api::{
     config_vars::{CONFIG_BYTES_MAX, CONFIG_NAMES_RESERVED},
@@ -46,8 +46,8 @@ pub async fn list(db: &mut Db, secrets: &Secrets, app: &AppRow) -> Answer<Vec<Dy
     let mut shown = Vec::with_capacity(rows.len());
     let mut releases: BTreeMap<_, ReleaseRow> = BTreeMap::new();
     for row in &rows {
-        if !releases.contains_key(&row.release) {
-            releases.insert(row.release, releases::get(db, row.release).await?);
+        if let Entry::Vacant(unread) = releases.entry(row.release) {
+            unread.insert(releases::get(db, row.release).await?);
         }
         let one_off = row
             .one_off

@@ -137,7 +137,7 @@ impl Reconciler {
         let asked_for = plan.after.routes_generation > generations.last();
         let differs = table.newest().is_none_or(|newest| newest.routes != routes);
         if asked_for || differs || table.is_behind() {
-            let generation = generations.next();
+            let generation = generations.take();
             table.publish(Arc::new(RouteTable { generation, routes }));
         }
     }

@@ -96,7 +96,7 @@ impl Orchestrator for Cluster {
             .await
             .context("reserve generations of node plans")?;
         for (published, node, NodeIntent { pods, keep_images }) in changed {
-            let generation = generations.next();
+            let generation = generations.take();
             let registry = self.registry.clone();
             let plan = NodePlan {
                 node,
