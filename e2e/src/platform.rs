@@ -153,8 +153,13 @@ impl Platform {
         Ok(repository)
     }
 
-    /// The response of an app's root page, through the router.
+    /// An app's page at its built-in hostname, through the router: status and body.
     pub fn get(&self, app: &str, path: &str) -> anyhow::Result<(u16, String)> {
+        self.get_host(&format!("{app}.localhost"), path)
+    }
+
+    /// A page at any hostname, through the router: status and body.
+    pub fn get_host(&self, host: &str, path: &str) -> anyhow::Result<(u16, String)> {
         let port = self.addresses.http.port();
         let output = run(Command::new("curl").args([
             "--silent",
@@ -165,7 +170,9 @@ impl Platform {
             "*",
             "--write-out",
             "\n%{http_code}",
-            &format!("http://{app}.localhost:{port}{path}"),
+            "--resolve",
+            &format!("{host}:{port}:127.0.0.1"),
+            &format!("http://{host}:{port}{path}"),
         ]))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (body, status) = text.rsplit_once('\n').context("curl printed no status")?;

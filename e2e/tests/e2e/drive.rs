@@ -103,23 +103,18 @@ fn run(platform: &Platform) -> anyhow::Result<()> {
 
 fn domains(platform: &Platform) -> anyhow::Result<()> {
     deploy(platform, "domain-app")?;
-    platform.app_ok(&["domains:add", "shop.example.localhost", "-a", "domain-app"])?;
+    platform.app_ok(&["domains:add", "www.shop.example", "-a", "domain-app"])?;
     wait("the new hostname answers", || {
-        Ok(platform.get("shop.example", "/")? == (200, "domain-app".into()))
+        Ok(platform.get_host("www.shop.example", "/")? == (200, "domain-app".into()))
     })?;
     platform.app_ok(&["create", "other-app", "--no-remote"])?;
     let taken = platform
-        .app(&["domains:add", "shop.example.localhost", "-a", "other-app"])
+        .app(&["domains:add", "www.shop.example", "-a", "other-app"])
         .output()?;
     ensure!(!taken.status.success(), "a hostname was claimed twice");
-    platform.app_ok(&[
-        "domains:remove",
-        "shop.example.localhost",
-        "-a",
-        "domain-app",
-    ])?;
+    platform.app_ok(&["domains:remove", "www.shop.example", "-a", "domain-app"])?;
     wait("the hostname is gone", || {
-        Ok(platform.get("shop.example", "/")?.0 == 404)
+        Ok(platform.get_host("www.shop.example", "/")?.0 == 404)
     })
 }
 
