@@ -21,6 +21,10 @@ use crate::{
 /// makes room for the pod that replaces it: a gap is better than a restart that never happens.
 pub const REPLACE_IN_PLACE_AFTER_SECS: i64 = 30;
 
+/// How long a pod that has found room counts as about to be up, in seconds since it was made: until
+/// then no other makes room.
+const STARTS_WITHIN_SECS: i64 = 2 * REPLACE_IN_PLACE_AFTER_SECS;
+
 /// Keeps the pods of the serving release and of the one that starts beside it, and ends all
 /// others.
 pub(crate) fn keep(app: &App, pass: &mut Pass<'_>) {
@@ -110,12 +114,19 @@ fn replica(
 /// True when a pod should go although the one that replaces it is not up, since that one finds no
 /// room. One at a time: a full machine is no reason to take a whole app down.
 fn makes_room(app: &App, older: &Pod, newest: &Pod, pass: &mut Pass<'_>) -> bool {
-    let leaves = |pod: &Pod| pod.kind == PodKind::Service && pod.intent != PodIntent::Wanted;
     // Its end makes room only where it is; on a machine that takes no pods it would be in vain.
-    if newest.unplaced.is_none() || pass.must_move(older) || app.pods.values().any(leaves) {
+    if newest.unplaced.is_none() || pass.must_move(older) {
         return false;
     }
-    pass.reached(newest.created_at + Duration::seconds(REPLACE_IN_PLACE_AFTER_SECS))
+    let mut services = app.pods.values().filter(|pod| pod.kind == PodKind::Service);
+    let others_move = services.any(|pod| match pod.intent {
+        PodIntent::Retired { .. } | PodIntent::Stopping => true,
+        PodIntent::Wanted => {
+            let is_new = pod.node.is_some() && !pod.is_up();
+            is_new && !pass.reached(pod.created_at + Duration::seconds(STARTS_WITHIN_SECS))
+        }
+    });
+    !others_move && pass.reached(newest.created_at + Duration::seconds(REPLACE_IN_PLACE_AFTER_SECS))
 }
 
 /// Ends a pod; one of a release that never served is in no table and just stops.
