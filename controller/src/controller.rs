@@ -1,6 +1,6 @@
 //! A controller as its process starts and runs it.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{collections::HashSet, fs, os::unix::fs::DirBuilderExt, path::Path};
 
 use anyhow::Context;
 use chrono::TimeDelta;
@@ -35,10 +35,8 @@ impl Controller {
     /// Opens or makes everything under the data folder.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let data = &config.data_dir;
-        let folder = |path: &Path| {
-            fs::create_dir_all(path).with_context(|| format!("make the folder {}", path.display()))
-        };
-        folder(data)?;
+        make_private(data)?;
+        let lock = lock(data)?;
         let database = data.join("fairway.db");
         let secrets = Secrets::open(&data.join("master.key"), database.exists())?;
         let store = Store::open(&database)
@@ -61,6 +59,7 @@ impl Controller {
             wake: Wake::default(),
             builds_changed: Bell::default(),
             closing: CancellationToken::new(),
+            lock,
             leases: Leases::default(),
             roles: Roles::new(&config.role_credentials),
             logins: Logins::default(),
@@ -109,6 +108,33 @@ impl Controller {
     }
 }
 
+/// Makes the data folder, for its owner only: the database knows hashes of passwords, and logs know
+/// what apps say. The permissions of a folder that is there are its owner's business.
+fn make_private(data: &Path) -> anyhow::Result<()> {
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data);
+    made.with_context(|| format!("make the folder {}", data.display()))
+}
+
+/// Makes sure that no other controller works on the same folder: two would give contradictory
+/// orders. The lock goes with the process, however it ends.
+fn lock(data: &Path) -> anyhow::Result<fs::File> {
+    let path = data.join("controller.lock");
+    let file = fs::File::create(&path).with_context(|| format!("make {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => anyhow::bail!(
+            "another controller uses the data folder {}; stop it, or choose another folder",
+            data.display()
+        ),
+        Err(fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("lock {}", path.display()))
+        }
+    }
+}
+
 /// How long events are kept.
 const EVENTS_KEPT: TimeDelta = TimeDelta::days(400);
 
@@ -131,4 +157,32 @@ async fn settle(state: &AppState) -> anyhow::Result<()> {
         .logs
         .retain(&apps)
         .context("remove logs of apps that are gone")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::Controller;
+    use crate::testing::config;
+
+    #[tokio::test]
+    async fn a_data_folder_has_one_controller_and_is_its_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(&dir);
+        config.data_dir = dir.path().join("deep/data");
+        let first = Controller::bind(config.clone()).await.unwrap();
+        let mode = std::fs::metadata(&config.data_dir)
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let refused = Controller::bind(config.clone()).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("another controller"),
+            "{refused}"
+        );
+        drop(first);
+        Controller::bind(config).await.unwrap();
+    }
 }

@@ -1,6 +1,6 @@
 //! What every handler and loop shares: a handle, cheap to clone.
 
-use std::{ops::Deref, sync::Arc};
+use std::{fs::File, ops::Deref, sync::Arc};
 
 use fairway_api::ids::BuildId;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,9 @@ pub struct Parts {
     pub builds_changed: Bell,
     /// The process ends: answers that wait for something, and streams, end now.
     pub closing: CancellationToken,
+    /// Held as long as the folder is in use.
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is there to be dropped"))]
+    pub(crate) lock: File,
     /// Which running builds were heard of, and when.
     pub(crate) leases: Leases,
     /// Credentials of builders, nodes and routers.

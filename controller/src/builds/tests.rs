@@ -291,26 +291,25 @@ async fn a_queue_has_an_end() {
 
 #[tokio::test]
 async fn a_controller_that_starts_again_goes_on_with_a_running_build() {
-    let rig = Rig::new().await;
+    let mut rig = Rig::new().await;
     rig.app("shop").await;
     rig.queue("shop").await;
     let order = rig.claim().await;
-    let config = crate::testing::config(&rig.dir);
-    let again = crate::Controller::bind(config).await.unwrap();
-    let builder = "one".parse().unwrap();
-    sweep_once(again.state(), Instant::now() + LEASE / 2)
+    rig.restart().await;
+    sweep_once(rig.state(), Instant::now() + LEASE / 2)
         .await
         .unwrap();
-    let lease = super::touch(again.state(), &builder, order.id)
+    let heartbeat = format!("/internal/builds/{}/heartbeat", order.id);
+    let lease = rig
+        .call(BUILDER, "POST", &heartbeat, Value::Null)
         .await
-        .unwrap();
-    assert!(!lease.cancelled, "it has a whole lease to be heard of");
-    super::finish(
-        again.state(),
-        &builder,
-        order.id,
-        BuildResult::Succeeded(built(&order)),
-    )
-    .await
-    .unwrap();
+        .expect(200);
+    assert_eq!(
+        lease,
+        json!({ "cancelled": false }),
+        "it has a whole lease to be heard of"
+    );
+    rig.finish(&order, &BuildResult::Succeeded(built(&order)))
+        .await
+        .expect(204);
 }

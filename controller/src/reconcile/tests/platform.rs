@@ -16,9 +16,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Controller, reconcile,
+    reconcile,
     store::{columns::now, deployments},
-    testing::{self, BUILDER, NODE, ROUTER, Rig, built},
+    testing::{BUILDER, NODE, ROUTER, Rig, built},
 };
 
 /// How long anything may take that the loop does at once.
@@ -92,9 +92,7 @@ impl Platform {
     /// Kills the controller and starts another one on the same files.
     pub(super) async fn crash_and_start(&mut self) {
         self.kill();
-        let config = testing::config(&self.rig.dir);
-        self.rig.controller = Controller::bind(config).await.unwrap();
-        self.rig.router = self.rig.controller.router().fallback(crate::not_found);
+        self.rig.restart().await;
         self.run();
         self.report().await;
     }
