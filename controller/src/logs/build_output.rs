@@ -1,8 +1,9 @@
 //! What builds print: one file per build, appended while it runs, followed from any byte.
 //!
-//! The first [`HEAD_BYTES_MAX`] bytes go to the file as they come. Past that only the newest
-//! [`TAIL_BYTES_MAX`] are held, and written below a line that says how much was cut when the push
-//! ends: the end is what says why a build failed.
+//! The first [`HEAD_BYTES_MAX`] bytes go to the file as they come. Builders keep to
+//! `BUILD_OUTPUT_BYTES_MAX` themselves; should one not, only the newest [`TAIL_BYTES_MAX`] bytes past
+//! the head are held, and written below a line that says how much was cut when the push ends: the
+//! end is what says why a build failed.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,8 +23,9 @@ use tokio::{
 
 /// Bytes of the end that are kept of an output that is too long.
 const TAIL_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of the beginning; the rest is the tail and the lines about the cut.
-const HEAD_BYTES_MAX: u64 = BUILD_OUTPUT_BYTES_MAX - TAIL_BYTES_MAX as u64 - 1024;
+/// Bytes of the beginning: all that a builder may send, and room for what the controller adds about
+/// the release.
+const HEAD_BYTES_MAX: u64 = BUILD_OUTPUT_BYTES_MAX + 1024 * 1024;
 /// Bytes that a follower is sent at once.
 const CHUNK_BYTES_MAX: u64 = 64 * 1024;
 

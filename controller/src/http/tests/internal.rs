@@ -57,8 +57,13 @@ async fn git_clients_get_in_with_token_password_or_key() {
         .await
         .text;
     assert_eq!(theirs.replace("shop", "shap"), nobodys);
-    // A removed key opens nothing.
-    let path = format!("/account/keys/{}", key["id"].as_str().unwrap());
+    // A removed key opens nothing. It can be named by its fingerprint too, slashes and all.
+    let named = key["fingerprint"]
+        .as_str()
+        .unwrap()
+        .replace('/', "%2F")
+        .replace('+', "%2B");
+    let path = format!("/account/keys/{named}");
     rig.call(&rig.alice, "DELETE", &path, Value::Null)
         .await
         .expect(200);
