@@ -27,7 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     command::Service,
-    pack::{Exchange, Invocation, Mode},
+    pack::{Exchange, Invocation, Life, Mode},
     pushes::{Push, Pushes},
     repositories::Repositories,
 };
@@ -169,7 +169,9 @@ impl Receiver {
             environment: Vec::new(),
         };
         if service == Service::UploadPack || mode == Mode::Advertise {
-            let started = pack::start(&invocation, Arc::default(), move |_| drop(permit));
+            let started = pack::start(&invocation, self.life(Arc::default()), move |_| {
+                drop(permit)
+            });
             return started.map_err(|error| cannot_start(&error));
         }
         let push = self.pushes.begin(grant, repository.clone());
@@ -181,7 +183,7 @@ impl Receiver {
             (hook::wire::TOKEN_VARIABLE, push.token().to_owned()),
         ];
         let receiver = Arc::clone(self);
-        let in_hook: Arc<AtomicBool> = push.in_hook();
+        let life = self.life(push.in_hook());
         let ended = move |succeeded: bool| {
             let tasks = receiver.tasks.clone();
             tasks.spawn(async move {
@@ -189,7 +191,15 @@ impl Receiver {
                 drop(permit);
             });
         };
-        pack::start(&invocation, in_hook, ended).map_err(|error| cannot_start(&error))
+        pack::start(&invocation, life, ended).map_err(|error| cannot_start(&error))
+    }
+
+    fn life(&self, in_hook: Arc<AtomicBool>) -> Life {
+        Life {
+            in_hook,
+            tasks: self.tasks.clone(),
+            shutdown: self.shutdown.clone(),
+        }
     }
 
     /// Finds or makes the repository, and says what git shall be told about it.

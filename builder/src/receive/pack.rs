@@ -30,6 +30,7 @@ use tokio::{
     sync::mpsc,
     time::timeout,
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::command::Service;
 
@@ -88,25 +89,44 @@ pub(crate) enum Said {
     Exit(Option<i32>),
 }
 
-/// Starts git. `in_hook` tells whether the push has reached its hook, from where on the client has
-/// nothing more to send. `ended` runs when git is done, with whether it succeeded.
+/// What a run of git has to do with the rest of the builder.
+pub(crate) struct Life {
+    /// Set when the push has reached its hook, from where on the client has nothing more to send.
+    pub(crate) in_hook: Arc<AtomicBool>,
+    /// Where pushes are counted, so that the builder does not leave before they have ended.
+    pub(crate) tasks: TaskTracker,
+    /// Ends git's input, and with it what is not complete yet.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// Starts git. `ended` runs when git is done, with whether it succeeded.
 pub(crate) fn start(
     invocation: &Invocation<'_>,
-    in_hook: Arc<AtomicBool>,
+    life: Life,
     ended: impl FnOnce(bool) + Send + 'static,
 ) -> io::Result<Exchange> {
     let mut child = command(invocation).spawn()?;
     let (input, from_client) = mpsc::channel(CHUNKS_WAITING_MAX);
     let (to_client, output) = mpsc::channel(CHUNKS_WAITING_MAX);
     let stdin = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-    tokio::spawn(feed(from_client, stdin, in_hook));
-    let outlives_client = invocation.service == Service::ReceivePack;
     tokio::spawn(async move {
+        tokio::select! {
+            () = feed(from_client, stdin, life.in_hook) => {}
+            () = life.shutdown.cancelled() => {}
+        }
+    });
+    let outlives_client = invocation.service == Service::ReceivePack;
+    let relay = async move {
         let status = relay(&mut child, &to_client, outlives_client).await;
         ended(status == Some(0));
         // The client may have gone; then nobody needs the exit code.
         drop(to_client.send(Said::Exit(status)).await);
-    });
+    };
+    if outlives_client {
+        life.tasks.spawn(relay);
+    } else {
+        tokio::spawn(relay);
+    }
     Ok(Exchange { input, output })
 }
 

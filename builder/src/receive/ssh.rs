@@ -29,6 +29,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
     time::timeout,
 };
+use tokio_util::task::TaskTracker;
 
 use super::{
     Receiver,
@@ -52,6 +53,8 @@ const KEEPALIVES_MISSED_MAX: usize = 4;
 const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// The longest `GIT_PROTOCOL` that is passed on, in bytes.
 const PROTOCOL_BYTES_MAX: usize = 100;
+/// How long commands, and then the connection itself, may take to end when the builder stops.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(4);
 /// The exit code of git for what it cannot do.
 const EXIT_FATAL: u32 = 128;
 /// The number of standard error in SSH's extended data.
@@ -119,7 +122,8 @@ impl SshServer {
                 continue;
             };
             let (config, receiver) = (Arc::clone(&self.config), Arc::clone(&receiver));
-            tokio::spawn(async move {
+            let tasks = receiver.tasks.clone();
+            tasks.spawn(async move {
                 if let Err(error) = connection(config, receiver, stream, from.ip()).await {
                     tracing::debug!(%from, "an SSH connection ended badly: {error:#}");
                 }
@@ -138,6 +142,7 @@ async fn connection(
     stream.set_nodelay(true)?;
     let shutdown = receiver.shutdown.clone();
     let logged_in = Arc::new(AtomicBool::new(false));
+    let commands = TaskTracker::new();
     let connection = Connection {
         receiver,
         from,
@@ -146,6 +151,7 @@ async fn connection(
         unknown: Vec::new(),
         told: false,
         logged_in: Arc::clone(&logged_in),
+        commands: commands.clone(),
         channels: HashMap::new(),
     };
     let greeting = russh::server::run_stream(config, stream, connection);
@@ -168,14 +174,15 @@ async fn connection(
         () = shutdown.cancelled() => {}
     }
     tokio::select! {
-        ended = &mut session => ended,
-        // Whoever pushes gets to hear through its hook that we stop; that takes a moment.
-        () = shutdown.cancelled() => {
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            close("Fairway is stopping").await;
-            Ok(())
-        }
+        ended = &mut session => return ended,
+        () = shutdown.cancelled() => {}
     }
+    // Whoever pushes gets to hear through its hook that we stop; whoever fetches starts again.
+    commands.close();
+    drop(timeout(STOP_WAIT_MAX, commands.wait()).await);
+    close("Fairway is stopping").await;
+    drop(timeout(STOP_WAIT_MAX, session).await);
+    Ok(())
 }
 
 /// One client, as the protocol calls back.
@@ -190,6 +197,8 @@ struct Connection {
     /// The client was told what to do about them.
     told: bool,
     logged_in: Arc<AtomicBool>,
+    /// What runs for this client.
+    commands: TaskTracker,
     channels: HashMap<ChannelId, Waiting>,
 }
 
@@ -371,7 +380,7 @@ impl Connection {
             protocol: waiting.protocol,
         };
         let (from_client, to_client) = waiting.channel.split();
-        tokio::spawn(async move {
+        self.commands.spawn(async move {
             let code = match client.open(command).await {
                 Ok(exchange) => relay(exchange, from_client, &to_client).await,
                 Err((code, text)) => {

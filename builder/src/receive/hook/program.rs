@@ -124,6 +124,6 @@ impl Printer {
         } = self;
         drop(texts);
         // It says nothing: it hangs up.
-        drop(finished.recv_timeout(wait));
+        let _ = finished.recv_timeout(wait);
     }
 }

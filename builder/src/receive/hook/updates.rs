@@ -1,7 +1,5 @@
 //! What a push asks for, and what to make of it. Pure.
 
-use std::fmt::Write;
-
 use fairway_api::names::{BranchName, CommitId};
 
 use crate::receive::repositories::DEPLOY_BRANCHES_DEFAULT;
@@ -168,12 +166,11 @@ fn stored_note(
     }
     let mut note = stored[..stored.len().min(NAMES_LISTED_MAX)].join(", ");
     if let more @ 1.. = stored.len().saturating_sub(NAMES_LISTED_MAX) {
-        // Writing to a String cannot fail.
-        drop(write!(note, " and {more} more"));
+        note.push_str(&format!(" and {more} more"));
     }
     note.push_str(" stored, not deployed");
     if !deploying {
-        drop(write!(note, ": push to {} to deploy", branches.named()));
+        note.push_str(&format!(": push to {} to deploy", branches.named()));
     }
     Some(note)
 }

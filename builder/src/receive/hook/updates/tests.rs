@@ -33,6 +33,10 @@ fn decision(
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table, which reads best in one piece"
+)]
 fn pushes_and_what_becomes_of_them() {
     let kept = "is the branch that deploys and cannot be deleted.";
     for (updates, chosen, existing, expected) in [
