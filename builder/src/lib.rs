@@ -10,7 +10,7 @@
 //! leave, the build and the move of the ref go on. The builder decides nothing about releases; it
 //! hands in an image and waits for the controller's verdict before it lets git move the ref.
 //!
-//! Reading order: [`config`], `receive` and its parts, `source`, `worker`, `output`, then the
+//! Reading order: `config`, `receive` and its parts, `source`, `worker`, `output`, then the
 //! build itself from `build` on.
 
 // Settings and the whole.

@@ -1,5 +1,5 @@
 //! Git push in: who may do what with which repository, and the run of git that serves it. The
-//! transports in [`ssh`] and [`http`] carry bytes and know nothing else; [`hook`] decides what
+//! transports in `ssh` and `http` carry bytes and know nothing else; `hook` decides what
 //! becomes of a push.
 
 pub(crate) mod command;

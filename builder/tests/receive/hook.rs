@@ -38,17 +38,14 @@ fn run(answer: &[u8], listen: bool) -> (ExitStatus, String) {
     if listen {
         stderr.read_to_string(&mut said).unwrap();
     }
-    let until = std::time::Instant::now() + WAIT;
-    loop {
-        if let Some(status) = hook.try_wait().unwrap() {
-            return (status, said);
-        }
-        if std::time::Instant::now() > until {
-            hook.kill().unwrap();
-            panic!("the hook hangs");
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    let id = rustix::process::Pid::from_child(&hook);
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(hook.wait()));
+    let Ok(status) = told.recv_timeout(WAIT) else {
+        rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+        panic!("the hook hangs");
+    };
+    (status.unwrap(), said)
 }
 
 fn text(text: &[u8]) -> Vec<u8> {

@@ -81,7 +81,7 @@ async fn a_big_repository_goes_in_and_out_over_both_transports() {
 fn watch_memory_kib() -> Arc<AtomicU64> {
     let peak = Arc::new(AtomicU64::new(0));
     let seen = Arc::downgrade(&peak);
-    std::thread::spawn(move || {
+    tokio::spawn(async move {
         while let Some(peak) = seen.upgrade() {
             let status = std::fs::read_to_string("/proc/self/status").unwrap();
             let line = status
@@ -91,7 +91,7 @@ fn watch_memory_kib() -> Arc<AtomicU64> {
             let kib = line.split_whitespace().nth(1).unwrap().parse().unwrap();
             peak.fetch_max(kib, Ordering::Relaxed);
             drop(peak);
-            std::thread::sleep(std::time::Duration::from_millis(2));
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
     });
     peak
