@@ -123,6 +123,32 @@ pub async fn release_from_config(
     Ok(release)
 }
 
+/// Config vars that were set while a push was under way went into a release with that push's image.
+/// If both failed, the vars have not been tried with the image that serves: that is done now, so
+/// that somebody's bad push does not lose somebody else's change.
+pub(crate) async fn rescue_config(
+    db: &mut Db,
+    failed: &ReleaseRow,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let Some(build) = failed.build else {
+        return Ok(());
+    };
+    let Some(pushed) = builds::get(db, build).await?.release else {
+        return Ok(());
+    };
+    let push_failed = releases::get(db, pushed).await?.status == ReleaseStatus::Failed;
+    let newest = deployments::newest_open(db, failed.app).await?;
+    // A deployment that still waits brings the newest vars along.
+    if pushed == failed.id || !push_failed || newest.is_some() {
+        return Ok(());
+    }
+    let app = apps::get(db, failed.app).await?;
+    let (version, description) = (app.config_version, &failed.description);
+    release_from_config(db, &app, version, description, &failed.user, now).await?;
+    Ok(())
+}
+
 /// A new release that copies image and config vars of an older one. The config vars become a new
 /// version too, so that what `config` shows is what runs.
 pub async fn roll_back(

@@ -95,7 +95,11 @@ impl Reconciler {
         carry_out::write(&state, &world, &plan, now)
             .await
             .context("write the plan")?;
-        self.untold |= plan.steps.iter().any(ends_deployment);
+        if plan.steps.iter().any(ends_deployment) {
+            self.untold = true;
+            // Its end may have queued another one.
+            state.wake.notify();
+        }
         // From here on what was decided is true; agents and routers hear of it first.
         state.cluster.apply(intent).await?;
         self.publish_routes(&world, &plan);

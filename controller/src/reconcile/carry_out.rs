@@ -13,6 +13,7 @@ use fairway_scheduler::{
 
 use super::{load::World, news};
 use crate::{
+    deploy,
     orchestrator::NodeSeen,
     state::AppState,
     store::{
@@ -159,14 +160,14 @@ impl Writer<'_> {
             return Ok(());
         };
         let failed = ReleaseStatus::Failed;
-        releases::end(
-            self.db,
-            deployment.release,
-            failed,
-            Some(&failure),
-            self.now,
-        )
-        .await
+        let release = deployment.release;
+        releases::end(self.db, release, failed, Some(&failure), self.now).await?;
+        if let (DeploymentState::Failed { .. }, Some(release)) =
+            (to, self.world.releases.get(&release))
+        {
+            deploy::rescue_config(self.db, release, self.now).await?;
+        }
+        Ok(())
     }
 
     /// Writes down the formation of types that have none yet.

@@ -73,6 +73,8 @@ pub(super) async fn announce(state: &AppState, world: &World, plan: &Plan, now: 
             continue;
         };
         if let Some(news) = ending(version, to) {
+            let app = world.apps.get(&deployment.app).map(|app| app.name.as_str());
+            tracing::info!(app, "{}", news.message);
             state.logs.append_app(LogLine {
                 app: deployment.app,
                 at: now,

@@ -303,6 +303,49 @@ async fn a_config_change_is_a_deployment_with_the_same_image() {
 }
 
 #[tokio::test]
+async fn a_bad_push_does_not_lose_config_vars_that_were_set_meanwhile() {
+    let mut platform = Platform::with_live_app("shop").await;
+    platform.push("shop").await;
+    platform.orders(|plan| plan.pods.len() == 2).await;
+    let (alice, patch) = (platform.rig.alice.clone(), json!({ "GREETING": "hello" }));
+    platform
+        .rig
+        .call(&alice, "PATCH", "/apps/shop/config-vars", patch)
+        .await
+        .expect(200);
+    platform.say("web.1 v2", "crash").await;
+    // The vars go with the newer image first, since that push might have been good.
+    platform
+        .orders(|plan| names(plan) == ["web.1 v1", "web.1 v3"])
+        .await;
+    platform.say("web.1 v3", "crash").await;
+    let plan = platform
+        .orders(|plan| names(plan) == ["web.1 v1", "web.1 v4"])
+        .await;
+    assert_eq!(plan.pods[1].env["GREETING"].expose(), "hello");
+    let release = async |version| {
+        platform
+            .get(&format!("/apps/shop/releases/{version}"))
+            .await
+    };
+    let (first, fourth) = (release(1).await, release(4).await);
+    assert_eq!(first["commit"], fourth["commit"]);
+    assert_eq!(fourth["description"], "Set GREETING config var");
+    // If they are bad themselves, that is the end of it.
+    platform.say("web.1 v4", "crash").await;
+    platform.orders(|plan| names(plan) == ["web.1 v1"]).await;
+    assert_eq!(
+        platform
+            .get("/apps/shop/releases")
+            .await
+            .as_array()
+            .unwrap()
+            .len(),
+        4
+    );
+}
+
+#[tokio::test]
 async fn a_one_off_pod_runs_ends_and_shows_its_exit_code() {
     let mut platform = Platform::with_live_app("shop").await;
     let alice = platform.rig.alice.clone();
