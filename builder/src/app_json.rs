@@ -41,18 +41,18 @@ const STOP_SIGNALS: [&str; 7] = [
 
 /// What an app.json says that Fairway uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AppJson {
+pub(crate) struct AppJson {
     /// Checks of the types that have some.
-    pub checks: BTreeMap<ProcessType, Checks>,
+    pub(crate) checks: BTreeMap<ProcessType, Checks>,
     /// Counts and sizes for types without a formation.
-    pub formation: BTreeMap<ProcessType, InitialFormation>,
+    pub(crate) formation: BTreeMap<ProcessType, InitialFormation>,
     /// Stop policies of the types that have one.
-    pub stop: BTreeMap<ProcessType, StopPolicy>,
+    pub(crate) stop: BTreeMap<ProcessType, StopPolicy>,
 }
 
 /// An app.json that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AppJsonError {
+pub(crate) enum AppJsonError {
     /// Not JSON, or a value of the wrong kind.
     #[error("app.json line {line}, column {column}: {what}")]
     Syntax {
@@ -119,7 +119,7 @@ struct Stop {
 }
 
 /// Reads an app.json's bytes.
-pub fn parse(bytes: &[u8]) -> Result<AppJson, AppJsonError> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<AppJson, AppJsonError> {
     if bytes.len() > APP_JSON_BYTES_MAX {
         return Err(AppJsonError::TooLarge);
     }

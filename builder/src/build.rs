@@ -19,6 +19,7 @@ use fairway_api::{
     build_orders::{BuildOrder, BuiltImage},
     ids::AppId,
     images::RegistryAccess,
+    names::ProcessType,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -28,9 +29,9 @@ pub use crate::containers::sandbox::BuildLimits;
 use crate::{
     Config,
     app_json::{self, APP_JSON_BYTES_MAX, AppJson},
-    containers::{Engine, pool::Pool, sandbox::SandboxSpec},
+    containers::{Engine, pool::Pool, sandbox::SandboxSpec, slot},
     dockerfile::DockerfileBuild,
-    lifecycle::{Lifecycle, confined::Folder},
+    lifecycle::{Lifecycle, cache::Cache, confined::Folder},
     output::Output,
     procfile::{self, PROCFILE_BYTES_MAX, Procfile},
     publish::Registry,
@@ -84,11 +85,8 @@ impl BuildTools {
         })
     }
 
-    /// Cleans up after an earlier run, then keeps a build container ready until `shutdown`.
+    /// Keeps a build container ready until `shutdown`.
     pub(crate) async fn tend(&self, shutdown: CancellationToken) {
-        if let Err(error) = self.engine.remove_leftovers().await {
-            tracing::warn!("containers of earlier builds stay behind: {error:#}");
-        }
         self.pool.tend(shutdown).await;
         if let Err(error) = self.engine.remove_all().await {
             tracing::warn!("build containers stay behind: {error:#}");
@@ -117,6 +115,9 @@ impl BuildTools {
         {
             return Ok(Arc::clone(ready));
         }
+        if ready.is_none() {
+            self.recover().await?;
+        }
         let registry = Arc::new(Registry::new(access));
         let stack = stack::ensure(&self.settings.stack, &self.engine, &registry, progress).await?;
         let spec = self.sandbox_spec(&stack).await?;
@@ -124,6 +125,22 @@ impl BuildTools {
         Ok(Arc::clone(
             ready.insert(Arc::new(Ready { registry, stack })),
         ))
+    }
+
+    /// Cleans up after an earlier run that did not stop in order, before the first build: its
+    /// containers, then their folders, with what they have of the apps' caches.
+    async fn recover(&self) -> anyhow::Result<()> {
+        self.engine.remove_leftovers().await?;
+        for slot in slot::leftovers(self.pool.dir()).context("look for earlier builds")? {
+            if let Some(app) = slot.app()
+                && let Err(error) = Cache::recover(self.cache_dir(app), &slot.layers())
+            {
+                tracing::warn!(%app, "the build cache of an app is lost: {error}");
+            }
+            slot.remove()
+                .context("remove the folders of an earlier build")?;
+        }
+        Ok(())
     }
 
     fn cache_dir(&self, app: AppId) -> PathBuf {
@@ -179,6 +196,11 @@ pub(crate) async fn build(
         Strategy::Dockerfile => by_dockerfile(tools, &ready, &context, &files).await?,
         Strategy::Buildpacks => by_buildpacks(tools, &ready, &context).await?,
     };
+    if let Some(procfile) = &files.procfile {
+        let types: Vec<&str> = procfile.keys().map(ProcessType::as_str).collect();
+        output.header("Discovering process types");
+        output.detail(format!("Procfile declares types -> {}", types.join(", ")));
+    }
     for process_type in processes::add_app_json(&mut built.processes, &files.app_json) {
         output.detail(format!(
             "app.json speaks of {process_type}, which the app does not have"

@@ -109,11 +109,8 @@ impl Lifecycle<'_> {
         let deadline = Instant::now() + Duration::from_secs(self.limits.time_secs);
         let started = Instant::now();
         let groups = buildpacks::read(self.buildpacks_dir).context("read the buildpacks")?;
-        let (sandbox, previous) = tokio::join!(
-            self.pool.take(self.order.app.id),
-            analyze::previous_image(self.registry, self.order.previous_image.as_ref()),
-        );
-        let mut sandbox = sandbox.context("get a build container")?;
+        let taken = self.pool.take(self.order.app.id).await;
+        let mut sandbox = taken.context("get a build container")?;
         let taken = started.elapsed();
         let mut session = match self.prepare(&sandbox) {
             Ok((base, users)) => Session {
@@ -132,7 +129,7 @@ impl Lifecycle<'_> {
         let stack = self.stack.build.image_id().to_string();
         let mut cache =
             Cache::open(self.cache_dir.clone(), &stack).context("open the app's build cache")?;
-        let outcome = session.phases(&groups, &mut cache, &previous).await;
+        let outcome = session.phases(&groups, &mut cache).await;
         tracing::debug!(
             container_ms = taken.as_millis(),
             total_ms = started.elapsed().as_millis(),
@@ -144,7 +141,7 @@ impl Lifecycle<'_> {
     /// Puts source and environment into the container's folders.
     fn prepare(&self, sandbox: &Sandbox) -> anyhow::Result<(Variables, Variables)> {
         let slot = sandbox.slot();
-        std::fs::write(slot.dir().join("app"), self.order.app.id.to_string())
+        slot.assign(self.order.app.id)
             .context("mark the folders of the build container")?;
         confined::Folder::open(self.source)
             .and_then(|source| source.chown(USER_ID))
@@ -221,14 +218,17 @@ impl From<Stopped> for Failed {
 }
 
 impl Session<'_> {
-    async fn phases(
-        &mut self,
-        groups: &[buildpacks::Group],
-        cache: &mut Cache,
-        previous: &analyze::Previous,
-    ) -> Outcome {
+    async fn phases(&mut self, groups: &[buildpacks::Group], cache: &mut Cache) -> Outcome {
         let started = Instant::now();
-        let detected = match self.detect(groups).await {
+        let Lifecycle {
+            registry, order, ..
+        } = *self.lifecycle;
+        let (detected, previous) = tokio::join!(
+            self.detect(groups),
+            analyze::previous_image(registry, order.previous_image.as_ref()),
+        );
+        let previous = &previous;
+        let detected = match detected {
             Ok(detected) => detected,
             Err(failed) => return (Err(failed), Vec::new()),
         };

@@ -14,11 +14,11 @@ pub(crate) const PROCFILE_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const PROCESS_TYPES_MAX: usize = 64;
 
 /// What a Procfile declares, sorted by type.
-pub type Procfile = BTreeMap<ProcessType, String>;
+pub(crate) type Procfile = BTreeMap<ProcessType, String>;
 
 /// A Procfile that cannot be used. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProcfileError {
+pub(crate) enum ProcfileError {
     /// A line without a colon.
     #[error(
         "Procfile line {line}: {text:?} is not of the form \"type: command\"; write for example \
@@ -56,7 +56,7 @@ pub enum ProcfileError {
 const QUOTED_CHARS_MAX: usize = 60;
 
 /// Reads a Procfile's bytes.
-pub fn parse(bytes: &[u8]) -> Result<Procfile, ProcfileError> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Procfile, ProcfileError> {
     if bytes.len() > PROCFILE_BYTES_MAX {
         return Err(ProcfileError::NotText);
     }

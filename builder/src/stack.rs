@@ -16,7 +16,7 @@ pub(crate) mod toolchain;
 
 use anyhow::Context as _;
 use fairway_api::names::Digest;
-use oci_spec::image::{ImageConfiguration, ImageManifest};
+use oci_spec::image::ImageConfiguration;
 
 use self::{
     files::StackFiles,
@@ -50,7 +50,6 @@ pub(crate) struct StackImage {
     pub(crate) layers: Vec<BlobFile>,
     pub(crate) config: ImageConfiguration,
     pub(crate) config_bytes: Vec<u8>,
-    pub(crate) manifest: ImageManifest,
     pub(crate) manifest_bytes: Vec<u8>,
     /// Its name in the engine: `fairway/run:bookworm`.
     pub(crate) tag: String,

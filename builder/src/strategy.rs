@@ -2,7 +2,7 @@
 
 /// How a source tree becomes an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strategy {
+pub(crate) enum Strategy {
     /// By the instructions of the `Dockerfile` at the root.
     Dockerfile,
     /// By the buildpacks that detect it.
@@ -11,7 +11,7 @@ pub enum Strategy {
 
 /// A tree that cannot be built at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoStrategy {
+pub(crate) enum NoStrategy {
     /// There is nothing in it.
     #[error("the pushed commit has no files; commit some and push again")]
     Empty,
@@ -19,7 +19,7 @@ pub enum NoStrategy {
 
 /// Chooses by what stands at the root of the tree. A `Dockerfile` wins, since nobody has one by
 /// accident; only that exact name counts, as for `docker build`.
-pub fn choose<'a>(root: impl IntoIterator<Item = &'a str>) -> Result<Strategy, NoStrategy> {
+pub(crate) fn choose<'a>(root: impl IntoIterator<Item = &'a str>) -> Result<Strategy, NoStrategy> {
     let mut strategy = Err(NoStrategy::Empty);
     for name in root {
         if name == "Dockerfile" {

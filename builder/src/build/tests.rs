@@ -2,4 +2,5 @@
 
 mod buildpacks;
 mod dockerfile;
+mod failures;
 mod harness;

@@ -19,6 +19,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use fairway_api::ids::AppId;
+
 use crate::stack::recipe::USER_ID;
 
 /// Folders that the build writes to, by the name in the slot, and where they are mounted.
@@ -113,12 +115,38 @@ impl Slot {
         Ok(())
     }
 
+    /// Notes whose build it is for, for [`leftovers`].
+    pub(crate) fn assign(&self, app: AppId) -> io::Result<()> {
+        fs::write(self.dir.join("app"), app.to_string())
+    }
+
+    /// Whose build it was last for.
+    pub(crate) fn app(&self) -> Option<AppId> {
+        fs::read_to_string(self.dir.join("app")).ok()?.parse().ok()
+    }
+
+    /// Where packed layers lie until they are sent.
+    pub(crate) fn packed(&self) -> PathBuf {
+        self.dir.join("packed")
+    }
+
     /// Removes the slot.
     pub(crate) fn remove(&self) -> io::Result<()> {
         match fs::remove_dir_all(&self.dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
+    }
+}
+
+/// The slots in a folder, left there by a builder that did not stop in order.
+pub(crate) fn leftovers(dir: &Path) -> io::Result<Vec<Slot>> {
+    match fs::read_dir(dir) {
+        Ok(entries) => entries
+            .map(|entry| Ok(Slot { dir: entry?.path() }))
+            .collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 

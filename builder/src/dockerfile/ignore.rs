@@ -142,8 +142,8 @@ impl Pattern {
 
     /// Adds a state, and those after it while tokens may match nothing.
     fn enter(&self, states: &mut [bool], from: usize) {
-        for at in from..states.len() {
-            states[at] = true;
+        for (at, state) in states.iter_mut().enumerate().skip(from) {
+            *state = true;
             let empty = matches!(
                 self.tokens.get(at),
                 Some(Token::InPart | Token::Anything | Token::Folders)

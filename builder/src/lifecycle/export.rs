@@ -74,7 +74,7 @@ impl Session<'_> {
         previous: &Previous,
     ) -> Result<Exported, BuildFailure> {
         let slot = self.sandbox.slot();
-        let scratch = slot.dir().join("packed");
+        let scratch = slot.packed();
         std::fs::create_dir_all(&scratch).context("make a folder for packed layers")?;
         let layers_dir = Folder::open(&slot.layers()).context("read the layers")?;
         let workspace = Folder::open(&slot.workspace()).context("read the built app")?;

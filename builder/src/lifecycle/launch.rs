@@ -119,14 +119,6 @@ impl Launch {
             .iter()
             .try_for_each(|(path, text)| layer.script(path, text))
     }
-
-    /// Stands for the scripts: equal for equal ones.
-    pub(crate) fn text(&self) -> String {
-        self.scripts
-            .iter()
-            .map(|(path, text)| format!("{path}\n{text}\n"))
-            .collect()
-    }
 }
 
 fn in_tar(path: &str) -> String {

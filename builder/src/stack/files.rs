@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use fairway_api::names::Digest;
 use flate2::{Compression, write::GzEncoder};
-use oci_spec::image::{ImageConfiguration, ImageManifest};
+use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -276,7 +276,6 @@ fn image(recipe: &Recipe, dir: &Path, record: LayerRecord) -> anyhow::Result<Sta
         }],
         config: ImageConfiguration::from_reader(&config_bytes[..])?,
         config_bytes,
-        manifest: ImageManifest::from_reader(&manifest_bytes[..])?,
         manifest_bytes,
         tag: format!("{}:{}", recipe.role.repository(), recipe.suite),
     })

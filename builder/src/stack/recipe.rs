@@ -11,8 +11,11 @@ const FORMAT: u32 = 1;
 /// image: 2023-06-10, the release of Debian 12, in seconds since 1970.
 const DATED_BACK_TO_SECS: u64 = 1_686_355_200;
 /// In both images. `usr-is-merged` stands in for usrmerge, which would bring all of perl.
-const RUN_PACKAGES: [&str; 6] = [
+/// libatomic is for Node.js, libpq for what was compiled against it in the build image.
+const RUN_PACKAGES: [&str; 8] = [
     "ca-certificates",
+    "libatomic1",
+    "libpq5",
     "netbase",
     "nginx",
     "python3",

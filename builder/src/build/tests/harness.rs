@@ -42,6 +42,8 @@ pub(super) struct TestApp {
     pub(super) source: TempDir,
     pub(super) env: BTreeMap<String, String>,
     pub(super) cancel: CancellationToken,
+    /// Of the next build.
+    pub(super) output: Output,
     previous: Option<ImageRef>,
 }
 
@@ -69,6 +71,14 @@ impl Harness {
     fn start() -> Self {
         // Another test may have been first; which of them does not matter.
         drop(rustls::crypto::ring::default_provider().install_default());
+        // RUST_LOG=debug shows how long each phase takes.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        drop(
+            tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_test_writer()
+                .try_init(),
+        );
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let data = tempfile::tempdir_in(scratch()).unwrap();
         let config = fairway_registry::Config::new(
@@ -127,6 +137,7 @@ impl Harness {
             source,
             env: BTreeMap::new(),
             cancel: CancellationToken::new(),
+            output: Output::kept(&[]),
             previous: None,
         }
     }
@@ -152,7 +163,7 @@ impl TestApp {
 
     /// Builds; gives the result and the output.
     pub(super) fn build(&mut self) -> (Result<BuiltImage, BuildFailure>, String) {
-        let output = Output::kept(&[]);
+        let output = std::mem::replace(&mut self.output, Output::kept(&[]));
         // A build may use up its source.
         let source = tempfile::tempdir_in(self.harness.data.path()).unwrap();
         copy(self.source.path(), source.path());

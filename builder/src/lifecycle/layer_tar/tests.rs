@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
 };
 
 use proptest::prelude::*;
@@ -96,8 +96,15 @@ fn a_state_tells_every_change() {
         .unwrap()
         .modified()
         .unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(10));
-    fs::write(moved.join("file"), "2").unwrap();
+    // The kernel's clock for files ticks in milliseconds.
+    let changed = |path: &Path| {
+        let found = fs::metadata(path).unwrap();
+        (found.ctime(), found.ctime_nsec())
+    };
+    let first = changed(&moved.join("file"));
+    while changed(&moved.join("file")) == first {
+        fs::write(moved.join("file"), "2").unwrap();
+    }
     fs::File::options()
         .write(true)
         .open(moved.join("file"))
