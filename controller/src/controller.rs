@@ -69,17 +69,9 @@ impl Controller {
         Ok(Self { state })
     }
 
-    /// Makes the first account, an admin, when there is no account yet, and returns its password:
-    /// this once, since it is kept nowhere.
-    pub async fn ensure_admin(&self, email: Email) -> anyhow::Result<Option<Secret>> {
-        let password = accounts::readable_password();
-        let made = self.ensure_admin_with(email, password.clone()).await?;
-        Ok(made.then_some(password))
-    }
-
-    /// The same with a password that the caller has put somewhere safe before, so that a crash in
-    /// between loses nothing. False when there is an account already.
-    pub async fn ensure_admin_with(&self, email: Email, password: Secret) -> anyhow::Result<bool> {
+    /// Makes the first account, an admin, with a password that the caller has put somewhere safe
+    /// before, so that a crash in between loses nothing. False when there is an account already.
+    pub async fn ensure_admin(&self, email: Email, password: Secret) -> anyhow::Result<bool> {
         let made = accounts::ensure_admin(&self.state, email, password).await;
         made.map_err(|problem| anyhow::anyhow!(problem))
             .context("make the first account")

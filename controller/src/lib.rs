@@ -55,6 +55,7 @@ pub mod tokens;
 pub mod deploy;
 mod reconcile;
 
+pub use accounts::readable_password;
 pub use config::{Config, Role, RoleCredential};
 pub use controller::Controller;
 pub use http::not_found;

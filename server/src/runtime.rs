@@ -2,6 +2,7 @@
 
 use std::{future::Future, process::ExitCode};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,7 @@ where
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
+    raise_file_limit();
     let shutdown = CancellationToken::new();
     let outcome = runtime.block_on(async {
         tokio::spawn(watch_signals(shutdown.clone()));
@@ -28,6 +30,25 @@ where
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
+    }
+}
+
+/// Each request through the router holds two sockets, and the usual soft limit is 1024 files.
+/// Raising it to what the machine allows takes no privilege; children get it too, which is fine for
+/// git, and containers get theirs from the engine.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    ) {
+        tracing::warn!(
+            "the limit of open files stays at {:?}: {error}",
+            limit.current
+        );
     }
 }
 

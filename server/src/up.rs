@@ -4,6 +4,7 @@
 //! addresses, also when the ports are left to the kernel.
 
 mod first_start;
+mod housekeeping;
 mod layout;
 
 use std::{fs, net::SocketAddr, time::Duration};
@@ -143,6 +144,10 @@ impl Platform {
             shutdown: shutdown.clone(),
         };
         parts.start("API", serve(self.api, site, shutdown.clone()));
+        parts.start(
+            "clean-up",
+            housekeeping::run(self.registry.collector(), shutdown.clone()),
+        );
         parts.start("registry", self.registry.run(shutdown.clone()));
         parts.start("controller", self.controller.run(shutdown.clone()));
         parts.start("router", self.router.run(shutdown.clone()));

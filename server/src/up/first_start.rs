@@ -5,26 +5,33 @@ use std::fs;
 
 use anyhow::Context;
 use fairway_api::{accounts::NewToken, client::Client, secret::Secret};
-use fairway_controller::Controller;
+use fairway_controller::{Controller, readable_password};
 
 use super::layout::Layout;
 use crate::{identity::write_private, progress::Progress};
 
 /// Makes the first account if there is none, and leaves its credentials in files that only the
-/// operator can read: `admin-email` and `admin-password`.
+/// operator can read: `admin-password` and, as the mark that it is done, `admin-email`.
 pub(super) async fn make_admin(
     controller: &Controller,
     layout: &Layout,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let Some(password) = controller.ensure_admin(layout.admin_email.clone()).await? else {
+    let done = layout.data.join("admin-email");
+    if done.exists() {
         return Ok(());
-    };
-    write_private(&layout.data.join("admin-password"), password.expose())?;
-    write_private(
-        &layout.data.join("admin-email"),
-        layout.admin_email.as_str(),
-    )?;
+    }
+    // The file comes first: an account whose password nobody knows could not be used. One that is
+    // there was left by a start that was cut off, or put there by the operator.
+    let path = layout.data.join("admin-password");
+    if !path.exists() {
+        write_private(&path, readable_password().expose())?;
+    }
+    let password = fs::read_to_string(&path).context("read the first account's password")?;
+    controller
+        .ensure_admin(layout.admin_email.clone(), Secret::new(password.trim()))
+        .await?;
+    write_private(&done, layout.admin_email.as_str())?;
     progress.say(&format!("       Made the account {}", layout.admin_email));
     Ok(())
 }

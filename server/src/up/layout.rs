@@ -20,6 +20,8 @@ use crate::{identity::Identity, settings::Settings};
 
 /// User name of the built-in registry's one account.
 const REGISTRY_USER: &str = "fairway";
+/// The file that makes a folder one of buildpacks: the order in which they are tried.
+const BUILDER_FILE: &str = "builder.toml";
 /// The most bytes of one app's repository: room for a large history, not for a disk of videos.
 pub(crate) const REPOSITORY_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
@@ -65,7 +67,9 @@ impl Layout {
                 .node_name
                 .map_or_else(|| Ok(this_machine()), anyhow::Ok)?,
             create_on_push: settings.create_on_push.unwrap_or(false),
-            buildpacks: settings.buildpacks.map_or_else(find_buildpacks, Ok)?,
+            buildpacks: settings
+                .buildpacks
+                .map_or_else(find_buildpacks, given_buildpacks)?,
             stack_cache: settings.stack_cache.unwrap_or_else(|| data.join("stack")),
             data,
         })
@@ -204,6 +208,16 @@ fn this_machine() -> NodeName {
         .parse()
         .or_else(|_| "node".parse())
         .expect("\"node\" is a valid name")
+}
+
+fn given_buildpacks(dir: PathBuf) -> anyhow::Result<PathBuf> {
+    let dir = std::path::absolute(dir).context("find the buildpacks")?;
+    anyhow::ensure!(
+        dir.join(BUILDER_FILE).is_file(),
+        "there is no {BUILDER_FILE} in {}; --buildpacks names the folder that has it",
+        dir.display()
+    );
+    Ok(dir)
 }
 
 /// `buildpacks/` beside the program (an installation), above it (a checkout), or here.
