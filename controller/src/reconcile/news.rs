@@ -47,23 +47,9 @@ pub(super) fn events(world: &World, plan: &Plan) -> Vec<(AppId, News)> {
     crashes.chain(deployments).collect()
 }
 
-/// Writes log lines and the beginnings of deployments into the output of their pushes.
+/// Writes log lines of releases and the beginnings of deployments into the output of their pushes.
+/// What happens to a pod its agent tells, since it sees it first and also when we are away.
 pub(super) async fn announce(state: &AppState, world: &World, plan: &Plan, now: DateTime<Utc>) {
-    for (id, status) in &world.news {
-        let Some(pod) = world.pods.get(id) else {
-            continue;
-        };
-        for text in story(pod.status.as_ref(), status) {
-            state.logs.append_app(LogLine {
-                app: pod.app,
-                at: now,
-                source: LogSource::Fairway,
-                process: pod.name.clone(),
-                pod: Some(*id),
-                text,
-            });
-        }
-    }
     let mut told = HashSet::new();
     for step in &plan.steps {
         let Some((deployment, version)) = moved(world, &step.action) else {
@@ -210,40 +196,5 @@ fn not_ready(status: &PodStatus) -> String {
     match &status.check_failure {
         Some(failure) => format!("did not become ready: {failure}"),
         None => "did not become ready in time".into(),
-    }
-}
-
-/// What a pod's log says about a change of its status.
-fn story(before: Option<&PodStatus>, status: &PodStatus) -> Vec<String> {
-    if before.is_some_and(|it| it.phase == status.phase && it.restarts == status.restarts) {
-        return vec![];
-    }
-    let was_up = before.is_some_and(|it| matches!(it.phase, PodPhase::Running { .. }));
-    let exit = || {
-        status
-            .last_exit
-            .as_ref()
-            .map_or("ended".into(), ToString::to_string)
-    };
-    match &status.phase {
-        PodPhase::Pending => vec![],
-        PodPhase::Starting => vec!["Starting process".into()],
-        PodPhase::Running { ready: true } if was_up => vec!["Ready again".into()],
-        PodPhase::Running { ready: false } if was_up => match &status.check_failure {
-            Some(failure) => vec![format!("Not ready: {failure}")],
-            None => vec!["Not ready".into()],
-        },
-        PodPhase::Running { .. } => vec!["State changed from starting to up".into()],
-        PodPhase::BackOff { until } => vec![
-            format!("Process {}", exit()),
-            format!(
-                "State changed to crashed; next start at {}",
-                until.format("%H:%M:%S")
-            ),
-        ],
-        PodPhase::Stopping => vec!["Stopping".into()],
-        PodPhase::Exited => vec![format!("Process {}", exit())],
-        PodPhase::Refused { reason } => vec![format!("Could not be started: {reason}")],
-        PodPhase::NeverReady => vec![format!("Process {}", not_ready(status))],
     }
 }
