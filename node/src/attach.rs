@@ -23,8 +23,6 @@ const INPUT_PIECES_MAX: usize = 16;
 /// How long the other end may take to close after the last frame, in seconds. Closing first while
 /// input is still coming would make the kernel throw the last frame away.
 const CLOSE_SECS: u64 = 5;
-/// How long the exit code may take to come after the end of the output, in seconds.
-const EXIT_SECS: u64 = 60;
 /// What a terminal sends for end of input.
 const END_OF_TRANSMISSION: &[u8] = b"\x04";
 
@@ -111,7 +109,7 @@ impl Joined {
                 piece = output.next() => match piece {
                     Ok(Some((error_output, bytes))) => self.print(error_output, bytes).await?,
                     // The engine going away ends the output too; the exit code tells.
-                    Ok(None) | Err(_) => break,
+                                        Ok(None) | Err(_) => break,
                 },
                 frame = self.socket.receive(), if full.is_none() => {
                     self.take(frame.ok().flatten()?).await;
@@ -124,16 +122,29 @@ impl Joined {
                 }
             }
         }
-        let code = timeout(Duration::from_secs(EXIT_SECS), exited).await;
-        let last = match code {
-            Ok(Ok(code)) => AttachControl::Exit { code },
-            _ => AttachControl::Failed {
+        let last = match self.exit_code(exited).await? {
+            Ok(code) => AttachControl::Exit { code },
+            Err(_) => AttachControl::Failed {
                 reason: "the pod's exit code is not known".into(),
             },
         };
         self.socket.send(AttachFrame::Control(last)).await.ok()?;
         close(&mut self.socket).await;
         Some(())
+    }
+
+    /// Waits for the end of a process that has closed its output; `None` if the user goes first.
+    async fn exit_code(
+        &mut self,
+        mut exited: oneshot::Receiver<i64>,
+    ) -> Option<Result<i64, oneshot::error::RecvError>> {
+        loop {
+            tokio::select! {
+                biased;
+                code = &mut exited => return Some(code),
+                frame = self.socket.receive() => drop(frame.ok().flatten()?),
+            }
+        }
     }
 
     async fn print(&mut self, error_output: bool, bytes: Bytes) -> Option<()> {

@@ -22,7 +22,7 @@ use crate::{
     logs::{self, Writer},
     plans::Orders,
     pod::{
-        Record, SIGKILL_CODE,
+        Record, SIGKILL_CODE, bury,
         task::{self, Begin, Handle, Host, News},
     },
 };
@@ -283,7 +283,7 @@ impl Supervisor {
             });
         self.host
             .burials
-            .spawn(task::bury(self.host.clone(), id, follower));
+            .spawn(bury(self.host.clone(), id, follower));
     }
 
     /// The engine is away: what is known stays as it is, what is new is refused for now.

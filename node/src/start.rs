@@ -177,13 +177,12 @@ impl Starter {
         let _permit = self.permits.acquire().await;
         let tty = spec.attach.as_ref().is_some_and(|attach| attach.tty);
         // Before the start, so that nothing of its output is missed.
-        let attached: Option<Attached> = match socket {
-            Some(_) => Some(self.engine.attach(container, tty).await?),
-            None => None,
-        };
+        let mut attached = self.attach(container, tty, socket).await?;
         match self.engine.start(container).await {
             Err(error) if error.status() == Some(404) && error.message().contains("network") => {
                 self.engine.ensure_network().await?;
+                // A start that fails closes what was attached.
+                attached = self.attach(container, tty, socket).await?;
                 self.engine.start(container).await?;
             }
             other => other?,
@@ -205,6 +204,19 @@ impl Starter {
             inspected,
             session,
         })
+    }
+
+    /// Connects to the process if somebody waits for it.
+    async fn attach(
+        &self,
+        container: &str,
+        tty: bool,
+        socket: &Option<AttachSocket>,
+    ) -> Result<Option<Attached>, EngineError> {
+        match socket {
+            Some(_) => self.engine.attach(container, tty).await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The agent against the real Docker Engine, a fake registry and a fake controller that speak the
 //! real protocols. Needs `docker` and a static `busybox` (Debian: `busybox-static`).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "engine/controller.rs"]
 mod controller;
 #[path = "engine/machine.rs"]

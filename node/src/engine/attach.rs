@@ -24,6 +24,10 @@ const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Stream type, three zero bytes, length.
 const HEADER_BYTES: usize = 8;
 
+/// Keys that would detach, encoded for a URL. It cannot be turned off, and the engine's own choice
+/// would swallow ctrl-p, with which shells show the line before; nobody types these.
+const DETACH_KEYS: &str = "ctrl-%40%2Cctrl-_%2Cctrl-%40%2Cctrl-_";
+
 type Connection = TokioIo<Upgraded>;
 
 /// Both directions of a container's main process.
@@ -55,7 +59,7 @@ impl Engine {
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!(
-                "/containers/{id}/attach?stream=1&stdin=1&stdout=1&stderr=1"
+                "/containers/{id}/attach?stream=1&stdin=1&stdout=1&stderr=1&detachKeys={DETACH_KEYS}"
             ))
             .header(header::HOST, "docker")
             .header(header::CONNECTION, "Upgrade")

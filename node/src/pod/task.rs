@@ -2,28 +2,28 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
-use fairway_api::{
-    ids::PodId,
-    pods::{EXIT_LINES_MAX, Exit, PodSpec},
-};
+use chrono::Utc;
+use fairway_api::{ids::PodId, pods::PodSpec};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
 };
 
-use super::{Do, Pod, Record, Running, SIGKILL_CODE, Seen, Timer};
+use super::{
+    Do, Pod, Record, Running, SIGKILL_CODE, Seen, Timer,
+    end::{Looked, bury, look},
+};
 use crate::{
     attach::Session,
     board::BoardWriter,
     checks::{self, Repeating, Target},
     diff::{Observed, State},
-    engine::{AGAIN_MILLIS, Engine, Inspected},
+    engine::{Engine, Inspected},
     logs::{self, Follower, LogQueue, Places, Writer},
     start::{NotStarted, Started, Starter},
 };
@@ -33,8 +33,6 @@ use crate::{
 const INBOX_MAX: usize = 16;
 /// How long a signal may take to be sent, in seconds; the next timer sends one again.
 const SIGNAL_SECS: u64 = 10;
-/// How long the last lines of a dead container may take to be read, in seconds.
-const LAST_LINES_SECS: u64 = 5;
 
 /// What all pod tasks of a machine use.
 #[derive(Debug)]
@@ -144,12 +142,6 @@ struct Task {
     session: Option<oneshot::Sender<i64>>,
     terminal_gone: Option<oneshot::Receiver<()>>,
     burying: Vec<tokio::task::JoinHandle<()>>,
-}
-
-/// What a second look at a container found.
-enum Looked {
-    Running(Running, Option<i64>),
-    Ended(Exit),
 }
 
 impl Task {
@@ -432,55 +424,6 @@ impl Task {
             drop(burial.await);
         }
         self.host.board.remove(self.pod.spec().id);
-    }
-}
-
-/// Delivers what is left of a dead container's log and removes it, as often as it takes.
-pub(crate) async fn bury(host: Arc<Host>, container: String, follower: Option<Follower>) {
-    let work = async {
-        if let Some(follower) = follower {
-            follower.drain().await;
-        }
-        while let Err(error) = host.engine.remove(&container).await {
-            tracing::warn!(container, "cannot remove a dead container yet: {error}");
-            sleep(Duration::from_millis(AGAIN_MILLIS)).await;
-        }
-        host.places.forget(&container);
-    };
-    host.shutdown.run_until_cancelled(work).await;
-}
-
-/// Finds out how a container is, and if it has ended, how. `code` is what is known in case it was
-/// removed.
-async fn look(engine: Arc<Engine>, container: String, code: i64) -> Looked {
-    match engine.inspect_patiently(&container).await {
-        Inspected::Running { running, pid } => Looked::Running(running, pid),
-        Inspected::Missing => Looked::Ended(exit(code, false, None, vec![])),
-        Inspected::Dead {
-            code,
-            out_of_memory,
-            at,
-        } => {
-            let lines = engine.last_lines(&container, EXIT_LINES_MAX);
-            let lines = timeout(Duration::from_secs(LAST_LINES_SECS), lines).await;
-            let lines = lines.ok().and_then(Result::ok).unwrap_or_default();
-            Looked::Ended(exit(code, out_of_memory, at, lines))
-        }
-    }
-}
-
-fn exit(
-    code: i64,
-    out_of_memory: bool,
-    at: Option<DateTime<Utc>>,
-    last_lines: Vec<String>,
-) -> Exit {
-    Exit {
-        code,
-        out_of_memory,
-        stopped_because: None,
-        at: at.unwrap_or_else(Utc::now),
-        last_lines,
     }
 }
 

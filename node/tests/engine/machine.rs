@@ -66,6 +66,30 @@ impl Machine {
         let agent = Agent::bind(config).await.unwrap();
         let shutdown = CancellationToken::new();
         self.agent = Some((shutdown.clone(), tokio::spawn(agent.run(shutdown))));
+        if self.socket.exists() {
+            // A test that ends before this would leave a network that is made behind its back.
+            self.until_engine("has the network", |machine| !machine.networks().is_empty())
+                .await;
+        }
+    }
+
+    /// Waits until the engine shows what is wanted, where no report can.
+    pub(crate) async fn until_engine(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !holds(self) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        assert!(
+            tokio::time::timeout(PATIENCE, waiting).await.is_ok(),
+            "the engine never {what}"
+        );
+    }
+
+    fn networks(&self) -> Vec<String> {
+        let filter = format!("label=dev.fairway.instance={}", self.instance);
+        let networks = docker(&["network", "ls", "--quiet", "--filter", &filter]);
+        networks.lines().map(Into::into).collect()
     }
 
     pub(crate) async fn stop_agent(&mut self) {
@@ -252,10 +276,8 @@ impl Drop for Machine {
             let ids: Vec<&str> = containers.iter().map(String::as_str).collect();
             docker(&[&["rm", "--force", "--volumes"], &ids[..]].concat());
         }
-        let filter = format!("label=dev.fairway.instance={}", self.instance);
-        let networks = docker(&["network", "ls", "--quiet", "--filter", &filter]);
-        for network in networks.lines() {
-            docker(&["network", "rm", network]);
+        for network in self.networks() {
+            docker(&["network", "rm", &network]);
         }
         docker(&["rmi", &self.registry.image().to_string()]);
     }

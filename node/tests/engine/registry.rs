@@ -33,6 +33,8 @@ struct Image {
 
 pub(crate) struct Registry {
     pub(crate) host: String,
+    /// What plans give to the agent.
+    pub(crate) password: String,
     image: Arc<Image>,
     _server: AbortOnDropHandle<()>,
 }
@@ -50,6 +52,7 @@ impl Registry {
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {
             host,
+            password: PASSWORD.into(),
             image,
             _server: AbortOnDropHandle::new(server),
         }
@@ -67,7 +70,7 @@ impl Registry {
         RegistryAccess {
             host: self.host.clone(),
             username: USER.into(),
-            password: Secret::new(PASSWORD),
+            password: Secret::new(&*self.password),
             plain_http: true,
         }
     }

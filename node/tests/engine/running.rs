@@ -125,10 +125,10 @@ async fn a_pod_that_does_not_listen_to_its_signal_is_killed_after_its_grace() {
 #[tokio::test]
 async fn readiness_and_liveness_follow_the_answers() {
     let mut machine = Machine::start().await;
-    // Serves for three seconds, then only fails.
-    let mut pod = machine.pod(
-        "httpd -f -h /www -p 8080 & sleep 3; kill $!; mkdir /none; exec httpd -f -h /none -p 8080",
-    );
+    // Serves for three seconds, then has nothing to serve.
+    let script = "httpd -f -h /www -p 8080 & sleep 3; kill $!; wait $!; \
+                  exec httpd -f -h /tmp -p 8080";
+    let mut pod = machine.pod(script);
     let check = Check::Http {
         path: "/index.html".into(),
         port: None,
@@ -140,17 +140,12 @@ async fn readiness_and_liveness_follow_the_answers() {
         every_secs: 1,
         failures,
     };
-    pod.command.as_mut().unwrap()[2] =
-        pod.command.as_ref().unwrap()[2].replace("mkdir /none; ", "");
     pod.checks = Some(Checks {
         startup: check.clone(),
         startup_deadline_secs: 30,
         readiness: Some(periodic(1)),
         liveness: Some(periodic(3)),
     });
-    pod.command.as_mut().unwrap()[2] =
-        "httpd -f -h /www -p 8080 & sleep 3; kill $!; wait $!; exec httpd -f -h /tmp -p 8080"
-            .into();
     machine.plan(&[&pod]);
     machine.until_ready(&pod).await;
     let status = machine

@@ -52,12 +52,9 @@ async fn without_a_controller_the_last_plan_goes_on() {
         let filter = format!("label=dev.fairway.instance={}", machine.instance);
         !docker(&["ps", "--quiet", "--filter", &filter]).is_empty()
     };
-    crate::machine::within(async {
-        while !running() {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-    })
-    .await;
+    machine
+        .until_engine("runs the pod again", |_| running())
+        .await;
     machine.shared().away.send_replace(false);
     let status = machine
         .until(&pod, "up again", |s| s.is_ready() && s.restarts == 1)
@@ -99,12 +96,11 @@ async fn pods_that_left_the_plan_meanwhile_are_stopped_and_foreign_containers_ar
     machine.shared().reports.send_replace(vec![]);
     machine.start_agent().await;
     machine.until_gone(&pod).await;
-    crate::machine::within(async {
-        while !machine.containers().is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    })
-    .await;
+    machine
+        .until_engine("is rid of the pod", |machine| {
+            machine.containers().is_empty()
+        })
+        .await;
     assert_eq!(
         docker(&["inspect", "--format", "{{.State.Running}}", &foreign.0]),
         "true"

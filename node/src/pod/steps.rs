@@ -1,0 +1,127 @@
+//! The words between a pod's state machine and its task.
+
+use std::{net::IpAddr, time::Duration};
+
+use chrono::{DateTime, Utc};
+use fairway_api::{
+    ids::PodId,
+    pods::{CheckFailure, Exit, PodPhase, PodStatus},
+};
+use serde::{Deserialize, Serialize};
+
+/// What is known about a pod and must outlive the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) status: PodStatus,
+    /// The container of the latest start, running or dead.
+    pub(crate) container: Option<String>,
+    /// How many times a container of it ran.
+    pub(crate) starts: u32,
+    /// Crashes in a row.
+    pub(crate) crashes: u32,
+    /// Its startup check has passed at some time.
+    pub(crate) was_up: bool,
+}
+
+impl Record {
+    pub(crate) fn new(id: PodId) -> Self {
+        let status = PodStatus {
+            id,
+            phase: PodPhase::Pending,
+            address: None,
+            restarts: 0,
+            started_at: None,
+            last_exit: None,
+            check_failure: None,
+        };
+        Self {
+            status,
+            container: None,
+            starts: 0,
+            crashes: 0,
+            was_up: false,
+        }
+    }
+}
+
+/// A container that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Running {
+    pub(crate) container: String,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) started_at: DateTime<Utc>,
+}
+
+/// What happened to a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// The first thing for a pod that has no container.
+    Wanted,
+    /// The first thing for a pod whose container ran on while the agent was away.
+    Adopted(Running),
+    /// The first thing for a pod whose container is dead, with the exit if it is a new one.
+    AdoptedDead {
+        container: String,
+        exit: Option<Exit>,
+    },
+    Started(Running),
+    StartFailed {
+        reason: String,
+    },
+    StartupPassed,
+    /// It failed so far; more tries follow.
+    StartupFailing(CheckFailure),
+    /// The deadline is over.
+    StartupMissed(CheckFailure),
+    ReadinessPassed,
+    ReadinessFailed(CheckFailure),
+    LivenessFailed(CheckFailure),
+    /// The kernel killed a process of the container; the main one may live on.
+    OutOfMemory,
+    Ended(Exit),
+    /// The user at the attached terminal has gone.
+    TerminalGone,
+    /// The engine answers again.
+    EngineBack,
+    Woke(Timer),
+    /// The plan does not name it any more.
+    Unwanted,
+}
+
+/// What a pod waits for. One of each kind at a time; a new one replaces the old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    Retry,
+    Kill,
+    TimeToLive,
+}
+
+/// What is to be done for a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Do {
+    /// Make and start the container of this run.
+    Start {
+        run: u32,
+    },
+    CancelStart,
+    Signal(String),
+    CheckStartup,
+    CheckPeriodically,
+    NoChecks,
+    /// Read the container's output from where it was left.
+    Follow {
+        container: String,
+    },
+    /// Deliver what is left of the container's log, then remove it.
+    Bury {
+        container: String,
+    },
+    Wake {
+        after: Duration,
+        timer: Timer,
+    },
+    /// A line for the app's log.
+    Say(String),
+    /// Nothing is left to do: the last thing for every pod.
+    Gone,
+}
