@@ -4,6 +4,8 @@
 //! start another. The harness is our own `main` because a shared platform has to be taken down
 //! after the last test, also after failures.
 
+#![expect(clippy::print_stderr, reason = "a test harness speaks to whoever runs it")]
+
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
 #[path = "e2e/drive.rs"]

@@ -9,7 +9,7 @@ use url::Url;
 
 /// How a role finds its controller and proves itself to it.
 #[derive(Debug, Clone, Args)]
-pub struct ControllerLink {
+pub(super) struct ControllerLink {
     /// Where the controller's API is
     #[arg(
         long,
