@@ -61,6 +61,12 @@ impl Engine {
         ])
     }
 
+    /// A fresh name for a build container.
+    pub(crate) fn container_name(&self) -> String {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        format!("fairway-build-{}-{}", self.instance, &id[..12])
+    }
+
     /// What the engine knows of an image; `None` when it has none of that name.
     pub(crate) async fn image(&self, name: &str) -> anyhow::Result<Option<ImageInspect>> {
         match self.docker.inspect_image(name).await {

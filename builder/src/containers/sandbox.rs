@@ -21,7 +21,7 @@ use bollard::{
     container::AttachContainerResults,
     errors::Error as DockerError,
     models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, ResourcesUlimits},
-    query_parameters::AttachContainerOptionsBuilder,
+    query_parameters::{AttachContainerOptionsBuilder, CreateContainerOptionsBuilder},
 };
 use futures_util::{Stream, StreamExt};
 use tokio::{
@@ -150,7 +150,9 @@ impl Sandbox {
         spec: &SandboxSpec,
     ) -> anyhow::Result<Self> {
         let body = container(engine, &slot, spec);
-        let created = engine.docker().create_container(None, body).await;
+        let name = engine.container_name();
+        let options = CreateContainerOptionsBuilder::default().name(&name).build();
+        let created = engine.docker().create_container(Some(options), body).await;
         let id = created.context("make a build container")?.id;
         let attached = async {
             let options = AttachContainerOptionsBuilder::default()

@@ -36,6 +36,8 @@ const ERROR_LINES_MAX: usize = 12;
 pub(crate) const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// The type of a configuration in a manifest.
 pub(crate) const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
+/// The date of the images, which is that of the newest file in them.
+const CREATED: &str = "2023-06-10T00:00:00Z";
 /// How much is copied at a time, in bytes.
 const COPY_BYTES: usize = 1024 * 1024;
 
@@ -234,6 +236,7 @@ fn image(recipe: &Recipe, dir: &Path, record: LayerRecord) -> anyhow::Result<Sta
     let user = super::recipe::USER_ID;
     labels["io.buildpacks.stack.maintainer"] = "Fairway".into();
     let config = serde_json::json!({
+        "created": CREATED,
         "architecture": architecture(),
         "os": "linux",
         "config": {
