@@ -6,6 +6,7 @@ mod accounts;
 mod apps;
 mod builds;
 mod config_vars;
+mod deploy_branch;
 mod domains;
 mod events;
 mod git_remote;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     #[command(flatten)]
     GitRemote(git_remote::Command),
     #[command(flatten)]
+    DeployBranch(deploy_branch::Command),
+    #[command(flatten)]
     Events(events::Command),
     #[command(flatten)]
     About(about::Command),
@@ -69,6 +72,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<u8, Failu
         Command::Domains(command) => command.run(session).await,
         Command::Keys(command) => command.run(session).await,
         Command::GitRemote(command) => command.run(session).await,
+        Command::DeployBranch(command) => command.run(session).await,
         Command::Events(command) => command.run(session).await,
         Command::About(command) => command.run(session).await,
     };

@@ -50,6 +50,7 @@ const TOPICS: [(&str, &[&str]); 8] = [
             "builds:info",
             "builds:output",
             "builds:cancel",
+            "deploy:branch",
             "releases",
             "releases:info",
             "rollback",

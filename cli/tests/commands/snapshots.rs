@@ -4,7 +4,7 @@
 use crate::person::{Person, run};
 
 /// A file name and the command line it is about. Each runs once as it is and once with `--json`.
-const COMMANDS: [&[&str]; 43] = [
+const COMMANDS: [&[&str]; 45] = [
     &["apps"],
     &["create", "shop"],
     &["create"],
@@ -16,6 +16,8 @@ const COMMANDS: [&[&str]; 43] = [
     &["maintenance"],
     &["maintenance:on"],
     &["maintenance:off"],
+    &["deploy:branch"],
+    &["deploy:branch", "production"],
     &["ps"],
     &["ps:scale"],
     &["ps:scale", "web=5", "worker=2:standard-2x"],
