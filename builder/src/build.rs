@@ -109,9 +109,9 @@ impl BuildTools {
         progress: stack::Progress<'_>,
     ) -> anyhow::Result<Arc<Ready>> {
         let mut ready = self.ready.lock().await;
-        if let Some(ready) = ready
-            .as_ref()
-            .filter(|ready| ready.registry.access() == access)
+        if let Some(ready) = ready.as_ref()
+            && ready.registry.access() == access
+            && ready.stack.is_in(&self.engine).await?
         {
             return Ok(Arc::clone(ready));
         }
@@ -189,9 +189,11 @@ pub(crate) async fn build(
 ) -> Result<BuiltImage, BuildFailure> {
     let files = app_files(&context)?;
     let output = &context.output;
-    let ready = tools
-        .ready(&context.order.registry, &|line| output.detail(line))
-        .await?;
+    let progress = |line: &str| output.detail(line);
+    let ready = tokio::select! {
+        ready = tools.ready(&context.order.registry, &progress) => ready?,
+        () = context.cancel.cancelled() => return Err(BuildFailure::cancelled()),
+    };
     let mut built = match files.strategy {
         Strategy::Dockerfile => by_dockerfile(tools, &ready, &context, &files).await?,
         Strategy::Buildpacks => by_buildpacks(tools, &ready, &context).await?,

@@ -67,7 +67,7 @@ impl DockerfileBuild<'_> {
         let limit = std::time::Duration::from_secs(self.limits.time_secs);
         tokio::select! {
             done = self.build_and_push() => done,
-            () = self.cancel.cancelled() => Err(BuildFailure::new("the build was cancelled")),
+            () = self.cancel.cancelled() => Err(BuildFailure::cancelled()),
             () = tokio::time::sleep(limit) => Err(BuildFailure::new(format!(
                 "the build took longer than the limit of {} minutes; make it smaller, or ask the \
                  operator to raise the limit",

@@ -48,10 +48,11 @@ use crate::{
     containers::{
         pool::Pool,
         sandbox::{Ended, Sandbox, Stopped},
+        slot::build_user,
     },
     output::Output,
     publish::Registry,
-    stack::{Stack, recipe::USER_ID, toolchain::Toolchain},
+    stack::{Stack, toolchain::Toolchain},
 };
 
 /// What a build by buildpacks needs.
@@ -144,7 +145,7 @@ impl Lifecycle<'_> {
         slot.assign(self.order.app.id)
             .context("mark the folders of the build container")?;
         confined::Folder::open(self.source)
-            .and_then(|source| source.chown(USER_ID))
+            .and_then(|source| source.chown(build_user()))
             .context("hand the source over to the build")?;
         for entry in std::fs::read_dir(self.source).context("read the source tree")? {
             let entry = entry.context("read the source tree")?;
@@ -242,10 +243,12 @@ impl Session<'_> {
             return (Err(failed), built);
         }
         let build_ms = started.elapsed().as_millis() - detect_ms - restore_ms;
-        let cancel = self.lifecycle.cancel;
+        let (cancel, deadline) = (self.lifecycle.cancel, self.deadline);
+        let secs = self.lifecycle.limits.time_secs;
         let exported = tokio::select! {
             exported = self.export(&built, cache, previous) => exported.map_err(Failed::from),
             () = cancel.cancelled() => Err(Stopped::Cancelled.into()),
+            () = tokio::time::sleep_until(deadline) => Err(Stopped::Time { secs }.into()),
         };
         let export_ms = started.elapsed().as_millis() - detect_ms - restore_ms - build_ms;
         tracing::debug!(detect_ms, restore_ms, build_ms, export_ms, "build phases");

@@ -63,6 +63,20 @@ pub(crate) struct Stack {
     pub(crate) build: StackImage,
 }
 
+impl Stack {
+    /// True when the engine still has both images under their names. Somebody may have cleaned up.
+    pub(crate) async fn is_in(&self, engine: &Engine) -> anyhow::Result<bool> {
+        let (run, build) = tokio::try_join!(
+            engine.image_id(&self.run.tag),
+            engine.image_id(&self.build.tag)
+        )?;
+        let is = |found: Option<String>, image: &StackImage| {
+            found.is_some_and(|id| id == image.image_id().as_str())
+        };
+        Ok(is(run, &self.run) && is(build, &self.build))
+    }
+}
+
 impl StackImage {
     /// The engine's id of the image: the digest of its configuration.
     pub(crate) fn image_id(&self) -> Digest {

@@ -15,6 +15,11 @@ impl BuildFailure {
         }
     }
 
+    /// Nobody wants it any more.
+    pub(crate) fn cancelled() -> Self {
+        Self::new("the build was cancelled")
+    }
+
     /// Fairway or something that it needs is at fault. The whole chain goes to the log; the user
     /// gets it too, since on a team's own machines the user's next step is to pass it on.
     pub(crate) fn ours(error: &anyhow::Error) -> Self {

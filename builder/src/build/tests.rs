@@ -4,3 +4,4 @@ mod buildpacks;
 mod dockerfile;
 mod failures;
 mod harness;
+mod recovery;

@@ -96,6 +96,10 @@ impl Pool {
             let own = waiting.kept.remove(&app).map(|(sandbox, _)| sandbox);
             (waiting.spec.clone(), own.or_else(|| waiting.fresh.take()))
         });
+        let ready = match ready {
+            Some(sandbox) => self.if_alive(sandbox).await,
+            None => None,
+        };
         let started = match (ready, spec) {
             (Some(sandbox), _) => Ok(sandbox),
             (None, Some(spec)) => self.start(&spec).await,
@@ -105,6 +109,14 @@ impl Pool {
             self.ended();
         }
         started
+    }
+
+    async fn if_alive(&self, mut sandbox: Sandbox) -> Option<Sandbox> {
+        if sandbox.answers().await {
+            return Some(sandbox);
+        }
+        self.discard(sandbox).await;
+        None
     }
 
     /// Takes back a container whose build came to its end. It is cleaned and kept when it can be.

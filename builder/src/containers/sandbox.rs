@@ -30,8 +30,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, slot::Slot};
-use crate::{lifecycle::confined::Folder, stack::recipe::USER_ID};
+use super::{
+    Engine,
+    slot::{Slot, build_user},
+};
+use crate::lifecycle::confined::Folder;
 
 /// How often a running build's use of the disk is looked at, in seconds. Looking means walking all
 /// its files.
@@ -224,6 +227,15 @@ impl Sandbox {
         }
     }
 
+    /// True when the driver answers. A container that waits may have been removed meanwhile, or the
+    /// engine restarted.
+    pub(crate) async fn answers(&mut self) -> bool {
+        let limit = Duration::from_secs(DRIVER_SECS_MAX);
+        let mut sink = |_: &[u8]| {};
+        let answer = tokio::time::timeout(limit, self.order("ping", "-", &mut sink));
+        matches!(answer.await, Ok(Ok(_)))
+    }
+
     /// Ends all processes but the driver, and empties the folders, so that the container can take
     /// another build of the same app.
     pub(crate) async fn clean(&mut self) -> anyhow::Result<()> {
@@ -301,6 +313,7 @@ async fn died(engine: &Engine, id: &str) -> Stopped {
 
 fn container(engine: &Engine, slot: &Slot, spec: &SandboxSpec) -> ContainerCreateBody {
     let limits = &spec.limits;
+    let (user, group) = build_user();
     let bytes = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let mut binds = slot.binds();
     binds.extend(spec.binds.iter().cloned());
@@ -313,7 +326,7 @@ fn container(engine: &Engine, slot: &Slot, spec: &SandboxSpec) -> ContainerCreat
         image: Some(spec.image.clone()),
         entrypoint: Some(vec!["/bin/sh".into(), "-c".into(), DRIVER.into()]),
         cmd: Some(vec![]),
-        user: Some(format!("{USER_ID}:{USER_ID}")),
+        user: Some(format!("{user}:{group}")),
         working_dir: Some("/workspace".into()),
         labels: Some(engine.labels()),
         open_stdin: Some(true),

@@ -150,9 +150,21 @@ pub(crate) fn leftovers(dir: &Path) -> io::Result<Vec<Slot>> {
     }
 }
 
+/// The user and group that builds run as. Only root can hand files to somebody else, so that a
+/// builder without those rights has its builds run as itself.
+pub(crate) fn build_user() -> (u32, u32) {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    if user.is_root() {
+        (USER_ID, USER_ID)
+    } else {
+        (user.as_raw(), group.as_raw())
+    }
+}
+
 /// Hands a file or folder to the user that builds run as.
 pub(crate) fn own(path: &Path) -> io::Result<()> {
-    chown(path, Some(USER_ID), Some(USER_ID))
+    let (user, group) = build_user();
+    chown(path, Some(user), Some(group))
 }
 
 /// Removes all that is in a folder, and not the folder. Does not follow links.

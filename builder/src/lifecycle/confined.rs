@@ -190,8 +190,8 @@ impl Folder {
     }
 
     /// Makes one user the owner of everything in it. For trees that no build has seen yet.
-    pub(crate) fn chown(&self, id: u32) -> io::Result<()> {
-        let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
+    pub(crate) fn chown(&self, (user, group): (u32, u32)) -> io::Result<()> {
+        let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
         self.walk(&mut |folder, _, entry| {
             let flags = AtFlags::SYMLINK_NOFOLLOW;
             Ok(chownat(

@@ -122,10 +122,15 @@ async fn make(recipe: &Recipe, dir: &Path, progress: Progress<'_>) -> anyhow::Re
         fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
     }
     fs::create_dir_all(&scratch).with_context(|| format!("make {}", scratch.display()))?;
-    let mut child = Command::new("mmdebstrap")
+    let mut command = Command::new("mmdebstrap");
+    if rustix::process::geteuid().is_root() {
+        // Where the next try cleans up after one that was killed. Without root, mmdebstrap works as
+        // a user of a namespace, who may not get this far.
+        command.env("TMPDIR", &scratch);
+    }
+    let mut child = command
         .args(recipe.arguments())
         .env("SOURCE_DATE_EPOCH", Recipe::source_date_epoch())
-        .env("TMPDIR", &scratch)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

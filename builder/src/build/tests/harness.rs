@@ -180,6 +180,45 @@ impl TestApp {
         (result, output.text())
     }
 
+    /// Begins a build and drops it in the middle, as when the builder dies: when its output has
+    /// this text.
+    pub(super) fn abandon_when(&mut self, text: &str) {
+        let output = std::mem::replace(&mut self.output, Output::kept(&[]));
+        let source = tempfile::tempdir_in(self.harness.data.path()).unwrap();
+        copy(self.source.path(), source.path());
+        let context = BuildContext {
+            order: self.order(),
+            source: source.path().to_owned(),
+            output: output.clone(),
+            cancel: self.cancel.clone(),
+        };
+        let reached = async {
+            while !output.text().contains(text) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        self.harness.runtime.block_on(async {
+            tokio::select! {
+                _ = build(&self.tools, context) => panic!("it ended:\n{}", output.text()),
+                () = reached => {}
+            }
+        });
+    }
+
+    /// New build tools over the same data, which know nothing of what went before.
+    pub(super) fn restart_builder(&mut self) {
+        let (dir, settings) = (self.tools.data_dir.clone(), self.tools.settings.clone());
+        let tools = BuildTools::new(&config(dir, self.instance(), settings)).unwrap();
+        let tools = Arc::new(tools);
+        self.harness.tools.lock().unwrap().push(Arc::clone(&tools));
+        self.tools = tools;
+    }
+
+    /// The instance that its containers are labelled with.
+    pub(super) fn instance(&self) -> String {
+        self.tools.engine.labels()["dev.fairway.instance"].clone()
+    }
+
     /// Builds what has to succeed.
     pub(super) fn built(&mut self) -> (BuiltImage, String) {
         let (result, output) = self.build();
@@ -276,18 +315,22 @@ fn new_tools(dir: PathBuf, change: impl FnOnce(&mut BuildSettings)) -> BuildTool
     }
     settings.limits.memory_bytes = settings.limits.memory_bytes.min(2 << 30);
     change(&mut settings);
-    BuildTools::new(&Config {
+    let instance = format!("test-{}", &AppId::generate().to_string()[24..]);
+    BuildTools::new(&config(dir, instance, settings)).unwrap()
+}
+
+fn config(data_dir: PathBuf, instance: String, build: BuildSettings) -> Config {
+    Config {
         name: "test".parse().unwrap(),
-        instance: format!("test-{}", &AppId::generate().to_string()[24..]),
-        data_dir: dir,
+        instance,
+        data_dir,
         client: Client::new("http://127.0.0.1:9".parse().unwrap(), None),
         listen_ssh: "127.0.0.1:0".parse().unwrap(),
         hook_program: PathBuf::new(),
         hook_args: Vec::new(),
         builds_at_once: 1,
-        build: settings,
-    })
-    .unwrap()
+        build,
+    }
 }
 
 /// On the same disk as the rest of a build's folders would be.
