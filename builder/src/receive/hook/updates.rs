@@ -124,8 +124,7 @@ fn refuse(update: &RefUpdate, all: &[RefUpdate], branches: &DeployBranches) -> O
     (!other_stays).then(|| {
         format!(
             "{branch} is the branch that deploys and cannot be deleted.\nTo deploy another \
-             branch, choose it first in the app's settings (deploy_branch); to remove the app: \
-             app destroy"
+             branch, choose it first: app deploy:branch NAME; to remove the app: app destroy"
         )
     })
 }
