@@ -292,6 +292,7 @@ async fn by_dockerfile(
         engine: &tools.engine,
         registry: &ready.registry,
         repository: &context.order.repository,
+        stack: &ready.stack,
         source: &context.source,
         limits: &tools.settings.limits,
         toolchain: &tools.settings.toolchain,

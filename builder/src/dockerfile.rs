@@ -34,7 +34,7 @@ use crate::{
     lifecycle::confined::Folder,
     output::Output,
     publish::Registry,
-    stack::toolchain::Toolchain,
+    stack::{Stack, toolchain::Toolchain},
 };
 
 /// The tag that a repository's newest image has in the engine. Releases go by digest.
@@ -45,6 +45,7 @@ pub(crate) struct DockerfileBuild<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) registry: &'a Registry,
     pub(crate) repository: &'a str,
+    pub(crate) stack: &'a Stack,
     pub(crate) source: &'a Path,
     pub(crate) limits: &'a BuildLimits,
     pub(crate) toolchain: &'a Toolchain,
@@ -88,6 +89,7 @@ impl DockerfileBuild<'_> {
             .context("the image built just now is gone")?;
         let exposed_port = exposed_port(&inspected);
         let command_line = command_line(&inspected);
+        self.mount_base(&inspected).await?;
         let image = self.push().await?;
         let (manifest, _) = self
             .registry
@@ -227,6 +229,31 @@ impl DockerfileBuild<'_> {
             .await
             .unwrap_or_default();
         !events.is_empty()
+    }
+
+    /// Links the layers of a stack image that the image stands on into the app's repository. The
+    /// engine finds them there and does not pack and send them again.
+    async fn mount_base(&self, image: &ImageInspect) -> Result<(), BuildFailure> {
+        let layers = image
+            .root_fs
+            .as_ref()
+            .and_then(|root| root.layers.as_deref());
+        for base in [&self.stack.run, &self.stack.build] {
+            if layers
+                .unwrap_or_default()
+                .starts_with(base.config.rootfs().diff_ids())
+            {
+                for blob in &base.layers {
+                    let source = Some(base.role.repository());
+                    let there = self
+                        .registry
+                        .ensure_blob(self.repository, blob, source)
+                        .await;
+                    there.map_err(anyhow::Error::new)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Has the engine push; gives the image's name by digest.
