@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::{
+    extract::rejection::{FormRejection, PathRejection},
     http::StatusCode,
     response::{Html, IntoResponse, Redirect, Response},
 };
@@ -11,15 +12,36 @@ use fairway_api::{
     names::InvalidName,
 };
 
+use crate::show;
+
+const NOT_FOUND: &str = "Not found";
+const REFUSED: &str = "That does not work";
+
 /// Why a page could not be shown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PageError {
     #[error("log in first")]
     LoggedOut,
+    #[error("There is nothing at this address.")]
+    NotFound,
     #[error(transparent)]
     Client(ClientError),
     #[error(transparent)]
     Input(#[from] InvalidName),
+    #[error("{}", .0.body_text())]
+    Form(FormRejection),
+}
+
+impl From<PathRejection> for PageError {
+    fn from(_: PathRejection) -> Self {
+        Self::NotFound
+    }
+}
+
+impl From<FormRejection> for PageError {
+    fn from(error: FormRejection) -> Self {
+        Self::Form(error)
+    }
 }
 
 impl From<ClientError> for PageError {
@@ -47,13 +69,15 @@ impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         let (status, title, hint) = match &self {
             Self::LoggedOut => return Redirect::to("/login").into_response(),
-            Self::Input(_) => (StatusCode::UNPROCESSABLE_ENTITY, "That does not work", None),
+            Self::NotFound => (StatusCode::NOT_FOUND, NOT_FOUND, None),
+            Self::Input(_) => (StatusCode::UNPROCESSABLE_ENTITY, REFUSED, None),
+            Self::Form(error) => (error.status(), REFUSED, None),
             Self::Client(ClientError::Api(error)) => (
                 StatusCode::from_u16(error.id.status()).unwrap_or(StatusCode::BAD_GATEWAY),
                 if error.id == ErrorId::NotFound {
-                    "Not found"
+                    NOT_FOUND
                 } else {
-                    "That does not work"
+                    REFUSED
                 },
                 error.hint.clone(),
             ),
@@ -71,17 +95,9 @@ impl IntoResponse for PageError {
         };
         let page = ErrorPage {
             title,
-            message: sentence(&self.to_string()),
+            message: show::sentence(&self.to_string()),
             hint,
         };
         (status, Html(page.render().unwrap_or_default())).into_response()
     }
-}
-
-/// API messages begin in lower case where they continue a line of a terminal.
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(chars).collect()
-    })
 }

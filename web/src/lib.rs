@@ -10,6 +10,7 @@ mod pages;
 // What all pages share.
 mod assets;
 mod error;
+mod extract;
 mod session;
 mod show;
 mod stream;

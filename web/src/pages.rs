@@ -9,10 +9,10 @@ mod logs;
 mod overview;
 mod releases;
 
-use axum::Router;
+use axum::{Router, routing::any};
 use fairway_api::{apps::App, client::ClientError, names::AppName};
 
-use crate::{Config, session::Session};
+use crate::{Config, error::PageError, session::Session};
 
 pub(crate) fn routes() -> Router<Config> {
     Router::new()
@@ -24,6 +24,7 @@ pub(crate) fn routes() -> Router<Config> {
         .merge(config_vars::routes())
         .merge(domains::routes())
         .merge(logs::routes())
+        .route("/dashboard/{*rest}", any(|| async { PageError::NotFound }))
 }
 
 /// What the frame of every page of one app shows.
@@ -55,5 +56,17 @@ impl Frame {
             ("config", "Config"),
             ("domains", "Domains"),
         ]
+    }
+
+    /// Where the page hears that something changed: the platform says so in the app's log.
+    fn notice(&self) -> String {
+        let app = &self.app.name;
+        format!("/dashboard/apps/{app}/logs/stream?lines=0&source=fairway")
+    }
+
+    /// What the open tab is called.
+    fn title(&self) -> &'static str {
+        let open = self.tabs().into_iter().find(|(path, _)| *path == self.tab);
+        open.map_or("", |(_, name)| name)
     }
 }

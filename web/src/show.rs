@@ -53,6 +53,19 @@ pub(crate) fn build(phase: &BuildPhase) -> Badge {
     }
 }
 
+/// Reasons begin in lower case where they continue a line of a terminal; on a page they stand alone.
+/// A name, such as `web.1` or `v4`, stays as it is.
+pub(crate) fn sentence(text: &str) -> String {
+    let first_word = text.split(' ').next().unwrap_or_default();
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) if first_word.chars().all(char::is_alphabetic) => {
+            first.to_uppercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
 /// The first 8 characters of a commit or digest.
 pub(crate) fn short(id: &str) -> String {
     id.strip_prefix("sha256:")
@@ -64,6 +77,18 @@ pub(crate) fn short(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn sentences_begin_with_a_capital_and_names_stay() {
+        for (text, expected) in [
+            ("the build failed", "The build failed"),
+            ("web.1 exited with code 1", "web.1 exited with code 1"),
+            ("v4 was made from v1.", "v4 was made from v1."),
+            ("", ""),
+        ] {
+            assert_eq!(super::sentence(text), expected);
+        }
+    }
+
     #[test]
     fn ids_are_cut_and_their_algorithm_is_left_out() {
         assert_eq!(super::short("sha256:0123456789ab"), "01234567");

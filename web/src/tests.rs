@@ -154,6 +154,41 @@ async fn a_form_on_another_site_can_do_nothing() {
 }
 
 #[tokio::test]
+async fn an_address_that_leads_nowhere_is_answered_with_a_page() {
+    for path in [
+        "/dashboard/nothing",
+        "/dashboard/apps/No_Name",
+        "/dashboard/apps/shop/builds/x",
+    ] {
+        let mut request = get_page(path);
+        let cookie = "fairway_session=t0ken".parse().unwrap();
+        request.headers_mut().insert(header::COOKIE, cookie);
+        let response = api().await.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+        let page = text(response).await;
+        assert!(page.contains("<h1>Not found</h1>"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_cannot_be_read_is_answered_with_a_page() {
+    let mut request = post_form(
+        "/dashboard/apps/shop/scale",
+        "same-origin",
+        "process_type=web&quantity=-1&size=standard-1x",
+    );
+    let cookie = "fairway_session=t0ken".parse().unwrap();
+    request.headers_mut().insert(header::COOKIE, cookie);
+    let response = api().await.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let page = text(response).await;
+    assert!(
+        page.contains("quantity") && page.contains("All apps"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
 async fn assets_are_served_and_nothing_else() {
     let dashboard = api().await;
     for (path, expected) in [

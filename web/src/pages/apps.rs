@@ -2,14 +2,14 @@
 
 use askama::Template;
 use askama_web::WebTemplate;
-use axum::{Form, Router, response::Redirect, routing::get};
+use axum::{Router, response::Redirect, routing::get};
 use fairway_api::{
     apps::{App, NewApp},
     names::Email,
 };
 use serde::Deserialize;
 
-use crate::{Config, error::PageError, session::Session, show};
+use crate::{Config, error::PageError, extract::Form, session::Session, show};
 
 pub(super) fn routes() -> Router<Config> {
     Router::new()

@@ -4,14 +4,17 @@ use askama::Template;
 use askama_web::WebTemplate;
 use axum::{
     Router,
-    extract::Path,
     response::{IntoResponse, Redirect},
     routing::{get, post},
 };
-use fairway_api::{builds::Build, ids::BuildId, names::AppName};
+use fairway_api::{
+    builds::{Build, BuildPhase},
+    ids::BuildId,
+    names::AppName,
+};
 
 use super::Frame;
-use crate::{Config, error::PageError, session::Session, show, stream};
+use crate::{Config, error::PageError, extract::Path, session::Session, show, stream};
 
 pub(super) fn routes() -> Router<Config> {
     Router::new()
@@ -26,6 +29,15 @@ pub(super) fn routes() -> Router<Config> {
 struct Builds {
     frame: Frame,
     builds: Vec<Build>,
+}
+
+impl Builds {
+    fn path(&self, build: &Build) -> String {
+        format!(
+            "/dashboard/apps/{}/builds/{}",
+            self.frame.app.name, build.id
+        )
+    }
 }
 
 async fn list(session: Session, Path(app): Path<AppName>) -> Result<Builds, PageError> {
@@ -67,7 +79,7 @@ async fn output(
     Path((app, id)): Path<(AppName, BuildId)>,
 ) -> Result<impl IntoResponse, PageError> {
     let build = session.client.build(&app, id).await?;
-    Ok(stream::lines(
+    Ok(stream::whole(
         session.client.stream_path(&build.output_stream_url).await?,
     ))
 }

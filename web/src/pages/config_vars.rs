@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::{
-    Form, Router,
-    extract::Path,
+    Router,
     response::Redirect,
     routing::{get, post},
 };
@@ -18,7 +17,15 @@ use fairway_api::{
 use serde::Deserialize;
 
 use super::Frame;
-use crate::{Config, error::PageError, session::Session};
+use crate::{
+    Config,
+    error::PageError,
+    extract::{Form, Path},
+    session::Session,
+};
+
+/// The most lines of a value that are shown without scrolling.
+const ROWS_MAX: usize = 10;
 
 pub(super) fn routes() -> Router<Config> {
     Router::new()
@@ -31,6 +38,13 @@ pub(super) fn routes() -> Router<Config> {
 struct ConfigPage {
     frame: Frame,
     vars: ConfigVars,
+}
+
+impl ConfigPage {
+    /// The height of the field that shows a value, in lines.
+    fn rows(&self, value: &Secret) -> usize {
+        value.expose().lines().count().clamp(1, ROWS_MAX)
+    }
 }
 
 async fn list(session: Session, Path(app): Path<AppName>) -> Result<ConfigPage, PageError> {
@@ -53,7 +67,9 @@ async fn set(
     Form(form): Form<Set>,
 ) -> Result<Redirect, PageError> {
     let name: ConfigName = form.name.trim().parse()?;
-    let patch = BTreeMap::from([(name, Some(form.value))]);
+    // Browsers send every line break as two characters; a key in PEM must arrive as it was pasted.
+    let value = Secret::new(form.value.expose().replace("\r\n", "\n"));
+    let patch = BTreeMap::from([(name, Some(value))]);
     session.client.update_config_vars(&app, &patch).await?;
     Ok(back_to(&app))
 }

@@ -3,8 +3,7 @@
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::{
-    Form, Router,
-    extract::Path,
+    Router,
     response::Redirect,
     routing::{get, post},
 };
@@ -15,7 +14,12 @@ use fairway_api::{
 use serde::Deserialize;
 
 use super::Frame;
-use crate::{Config, error::PageError, session::Session};
+use crate::{
+    Config,
+    error::PageError,
+    extract::{Form, Path},
+    session::Session,
+};
 
 pub(super) fn routes() -> Router<Config> {
     Router::new()

@@ -3,7 +3,7 @@
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::{
-    Form, Router,
+    Router,
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::{
     Config,
     error::PageError,
+    extract::Form,
     session::{self, SESSION_SECS, Session},
 };
 

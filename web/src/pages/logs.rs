@@ -2,17 +2,12 @@
 
 use askama::Template;
 use askama_web::WebTemplate;
-use axum::{
-    Router,
-    extract::{Path, Query},
-    response::IntoResponse,
-    routing::get,
-};
+use axum::{Router, extract::Query, response::IntoResponse, routing::get};
 use fairway_api::{logs::NewLogSession, names::AppName};
 use serde::Deserialize;
 
 use super::Frame;
-use crate::{Config, error::PageError, session::Session, stream};
+use crate::{Config, error::PageError, extract::Path, session::Session, stream};
 
 /// How many lines of the past the page begins with.
 const LINES_SHOWN: u32 = 200;
@@ -37,7 +32,7 @@ async fn show(session: Session, Path(app): Path<AppName>) -> Result<Logs, PageEr
 
 #[derive(Deserialize)]
 struct Follow {
-    /// Lines of the past; the overview page wants none.
+    /// Lines of the past; a page that only wants to notice changes wants none.
     lines: Option<u32>,
     source: Option<String>,
 }
@@ -54,7 +49,7 @@ async fn follow(
         ..NewLogSession::default()
     };
     let opened = session.client.open_logs(&app, &wanted).await?;
-    Ok(stream::lines(
+    Ok(stream::endless(
         session.client.stream_path(&opened.logplex_url).await?,
     ))
 }

@@ -3,14 +3,13 @@
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::{
-    Form, Router,
-    extract::Path,
+    Router,
     response::Redirect,
     routing::{get, post},
 };
 use fairway_api::{
     apps::AppPatch,
-    dynos::Dyno,
+    dynos::{Dyno, DynoState},
     events::Event,
     formation::{Formation, FormationBatch, FormationUpdate},
     names::{AppName, ProcessType},
@@ -19,7 +18,13 @@ use fairway_api::{
 use serde::Deserialize;
 
 use super::Frame;
-use crate::{Config, error::PageError, session::Session, show};
+use crate::{
+    Config,
+    error::PageError,
+    extract::{Form, Path},
+    session::Session,
+    show,
+};
 
 /// How many events the page shows.
 const EVENTS_SHOWN: usize = 12;
@@ -27,9 +32,9 @@ const EVENTS_SHOWN: usize = 12;
 pub(super) fn routes() -> Router<Config> {
     Router::new()
         .route("/dashboard/apps/{app}", get(overview))
-        .route("/dashboard/apps/{app}/processes", get(processes))
         .route("/dashboard/apps/{app}/scale", post(scale))
         .route("/dashboard/apps/{app}/restart", post(restart))
+        .route("/dashboard/apps/{app}/stop", post(stop))
         .route("/dashboard/apps/{app}/maintenance", post(maintenance))
 }
 
@@ -37,31 +42,13 @@ pub(super) fn routes() -> Router<Config> {
 #[template(path = "overview.html")]
 struct Overview {
     frame: Frame,
-    processes: Processes,
-    events: Vec<Event>,
-}
-
-/// The part that the page fetches again when something changes.
-#[derive(Template, WebTemplate)]
-#[template(path = "processes.html")]
-struct Processes {
-    app: AppName,
     formation: Vec<Formation>,
     dynos: Vec<Dyno>,
     sizes: Vec<Size>,
+    events: Vec<Event>,
 }
 
-impl Processes {
-    async fn fetch(session: &Session, app: &AppName) -> Result<Self, PageError> {
-        let client = &session.client;
-        Ok(Self {
-            app: app.clone(),
-            formation: client.formation(app).await?,
-            dynos: client.dynos(app).await?,
-            sizes: client.sizes().await?,
-        })
-    }
-
+impl Overview {
     fn pods_of(&self, process_type: &str) -> Vec<&Dyno> {
         self.dynos
             .iter()
@@ -84,18 +71,16 @@ impl Processes {
 
 async fn overview(session: Session, Path(app): Path<AppName>) -> Result<Overview, PageError> {
     let frame = Frame::fetch(&session, &app, "").await?;
-    let processes = Processes::fetch(&session, &app).await?;
-    let mut events = session.client.events(&app).await?;
+    let client = &session.client;
+    let mut events = client.events(&app).await?;
     events.truncate(EVENTS_SHOWN);
     Ok(Overview {
         frame,
-        processes,
+        formation: client.formation(&app).await?,
+        dynos: client.dynos(&app).await?,
+        sizes: client.sizes().await?,
         events,
     })
-}
-
-async fn processes(session: Session, Path(app): Path<AppName>) -> Result<Processes, PageError> {
-    Processes::fetch(&session, &app).await
 }
 
 #[derive(Deserialize)]
@@ -128,17 +113,25 @@ async fn scale(
 }
 
 #[derive(Deserialize)]
-struct Restart {
-    which: String,
+struct Chosen {
+    pod: String,
 }
 
 async fn restart(
     session: Session,
     Path(app): Path<AppName>,
-    Form(form): Form<Restart>,
+    Form(form): Form<Chosen>,
 ) -> Result<Redirect, PageError> {
-    let which = Some(form.which.as_str()).filter(|which| !which.is_empty());
-    session.client.restart(&app, which).await?;
+    session.client.restart(&app, Some(&form.pod)).await?;
+    Ok(back_to(&app))
+}
+
+async fn stop(
+    session: Session,
+    Path(app): Path<AppName>,
+    Form(form): Form<Chosen>,
+) -> Result<Redirect, PageError> {
+    session.client.stop_dyno(&app, &form.pod).await?;
     Ok(back_to(&app))
 }
 

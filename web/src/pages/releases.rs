@@ -2,7 +2,7 @@
 
 use askama::Template;
 use askama_web::WebTemplate;
-use axum::{Form, Router, extract::Path, response::Redirect, routing::get};
+use axum::{Router, response::Redirect, routing::get};
 use fairway_api::{
     names::AppName,
     releases::{Release, ReleaseStatus, Rollback},
@@ -10,7 +10,13 @@ use fairway_api::{
 use serde::Deserialize;
 
 use super::Frame;
-use crate::{Config, error::PageError, session::Session, show};
+use crate::{
+    Config,
+    error::PageError,
+    extract::{Form, Path},
+    session::Session,
+    show,
+};
 
 pub(super) fn routes() -> Router<Config> {
     Router::new().route("/dashboard/apps/{app}/releases", get(list).post(roll_back))
