@@ -4,10 +4,17 @@
 //! start another. The harness is our own `main` because a shared platform has to be taken down
 //! after the last test, also after failures.
 
-#![expect(clippy::print_stderr, reason = "a test harness speaks to whoever runs it")]
+#![expect(
+    clippy::print_stderr,
+    reason = "a test harness speaks to whoever runs it"
+)]
 
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
+#[path = "e2e/browser.rs"]
+mod browser;
+#[path = "e2e/dashboard.rs"]
+mod dashboard;
 #[path = "e2e/drive.rs"]
 mod drive;
 #[path = "e2e/keep.rs"]
@@ -29,8 +36,13 @@ type Alone = fn() -> anyhow::Result<()>;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let tests: Vec<(&'static str, OnShared)> =
-        [push::TESTS, drive::TESTS, bad_input::TESTS].concat();
+    let tests: Vec<(&'static str, OnShared)> = [
+        push::TESTS,
+        drive::TESTS,
+        bad_input::TESTS,
+        dashboard::TESTS,
+    ]
+    .concat();
     if arguments.list {
         libtest_mimic::run(&arguments, trials(tests, None)).exit();
     }
