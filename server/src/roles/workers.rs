@@ -48,7 +48,16 @@ impl BuilderArgs {
         let http = TcpListener::bind(self.listen_http)
             .await
             .with_context(|| format!("listen on {}", self.listen_http))?;
-        let builder = Builder::bind(fairway_builder::Config {
+        let builder = Builder::bind(self.config()?).await?;
+        let served = up::serve(http, builder.http_router(), shutdown.clone());
+        tokio::try_join!(served, builder.run(shutdown))?;
+        Ok(())
+    }
+
+    fn config(self) -> anyhow::Result<fairway_builder::Config> {
+        // The engine is told folders in it, and takes absolute paths only.
+        let data_dir = std::path::absolute(&self.data).context("find the data directory")?;
+        Ok(fairway_builder::Config {
             name: self.name,
             instance: self.instance,
             client: self.link.client()?,
@@ -56,13 +65,9 @@ impl BuilderArgs {
             hook_program: std::env::current_exe().context("find the running program")?,
             hook_args: vec!["hook".into(), "pre-receive".into()],
             builds_at_once: BUILDS_AT_ONCE_DEFAULT,
-            build: BuildSettings::new(&self.data, self.buildpacks),
-            data_dir: self.data,
+            build: BuildSettings::new(&data_dir, self.buildpacks),
+            data_dir,
         })
-        .await?;
-        let served = up::serve(http, builder.http_router(), shutdown.clone());
-        tokio::try_join!(served, builder.run(shutdown))?;
-        Ok(())
     }
 }
 
@@ -135,5 +140,43 @@ impl NodeArgs {
         })
         .await?;
         agent.run(shutdown).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::BuilderArgs;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: BuilderArgs,
+    }
+
+    #[test]
+    fn a_builders_folder_may_be_named_from_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = dir.path().join("token");
+        std::fs::write(&token, "secret\n").unwrap();
+        let words = [
+            "builder",
+            "--name",
+            "b1",
+            "--instance",
+            "i",
+            "--buildpacks",
+            "b",
+        ];
+        let line = Line::try_parse_from(words.into_iter().map(Into::into).chain([
+            "--data".into(),
+            "some/data".into(),
+            "--token-file".into(),
+            token.into_os_string(),
+        ]));
+        let config = line.unwrap().args.config().unwrap();
+        assert!(config.data_dir.is_absolute(), "{:?}", config.data_dir);
+        assert!(config.data_dir.ends_with("some/data"));
     }
 }
