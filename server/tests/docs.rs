@@ -60,7 +60,10 @@ fn the_table_of_settings_is_what_clap_knows() {
     let rows = table("Settings");
     let told: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
     let known: Vec<String> = command.get_arguments().map(usage).collect();
-    assert_eq!(told, known, "flags in docs/operating.md, and in settings.rs");
+    assert_eq!(
+        told, known,
+        "flags in docs/operating.md, and in settings.rs"
+    );
     for (row, arg) in rows.iter().zip(command.get_arguments()) {
         let flag = &row[0];
         let variable = arg.get_env().map(|name| name.to_str().unwrap());
@@ -96,7 +99,9 @@ fn required<A: Args>(want: bool) -> BTreeSet<String> {
 
 fn told(cell: &str) -> BTreeSet<String> {
     let words = cell.split_whitespace();
-    words.map(|word| word.trim_matches('`').to_owned()).collect()
+    words
+        .map(|word| word.trim_matches('`').to_owned())
+        .collect()
 }
 
 #[test]
