@@ -29,12 +29,12 @@ function show(text) {
     const day = date.toDateString() === new Date().toDateString() ? "" : date.toLocaleDateString([], { month: "short", day: "numeric" }) + " ";
     const time = piece("at", day + date.toTimeString().slice(0, 8) + " ");
     time.title = at;
-    line.append(time, piece(source, process + " "), rest + "\n");
+    line.append(time, piece(source, process + " "), rest);
     return line;
   }
   if (text.startsWith("----->")) line.classList.add("step");
   if (text.startsWith(" !")) line.classList.add("wrong");
-  line.append(text + "\n");
+  line.append(text);
   return line;
 }
 
