@@ -198,11 +198,7 @@ pub(crate) async fn build(
         Strategy::Dockerfile => by_dockerfile(tools, &ready, &context, &files).await?,
         Strategy::Buildpacks => by_buildpacks(tools, &ready, &context).await?,
     };
-    if let Some(procfile) = &files.procfile {
-        let types: Vec<&str> = procfile.keys().map(ProcessType::as_str).collect();
-        output.header("Discovering process types");
-        output.detail(format!("Procfile declares types -> {}", types.join(", ")));
-    }
+    tell_process_types(output, &built, files.procfile.as_ref());
     for process_type in processes::add_app_json(&mut built.processes, &files.app_json) {
         output.detail(format!(
             "app.json speaks of {process_type}, which the app does not have"
@@ -213,6 +209,26 @@ pub(crate) async fn build(
         .formation
         .retain(|process_type, _| built.processes.contains_key(process_type));
     Ok(built)
+}
+
+/// Which types the Procfile declares, and which the app has without having asked.
+fn tell_process_types(output: &Output, built: &BuiltImage, procfile: Option<&Procfile>) {
+    let (declared, own): (Vec<_>, Vec<_>) = built
+        .processes
+        .keys()
+        .map(ProcessType::as_str)
+        .partition(|name| procfile.is_some_and(|procfile| procfile.contains_key(*name)));
+    output.header("Discovering process types");
+    if !declared.is_empty() {
+        output.detail(format!(
+            "Procfile declares types -> {}",
+            declared.join(", ")
+        ));
+    }
+    if !own.is_empty() {
+        let with = &built.built_with;
+        output.detail(format!("Default types for {with} -> {}", own.join(", ")));
+    }
 }
 
 async fn by_buildpacks(

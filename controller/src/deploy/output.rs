@@ -6,22 +6,11 @@ use fairway_scheduler::snapshot::Failure;
 
 use super::spec::has_release_phase;
 
-/// From the end of the build to the start of the new pods.
+/// From the end of the build, whose last words were the process types, to the start of the new
+/// pods.
 pub fn launching(image: &BuiltImage, version: u64) -> String {
-    let types: Vec<_> = image.processes.keys().map(ToString::to_string).collect();
-    let types = if types.is_empty() {
-        "none".into()
-    } else {
-        types.join(", ")
-    };
-    let source = if image.built_with == "Dockerfile" && image.processes.len() == 1 {
-        "Default types for Dockerfile"
-    } else {
-        "Procfile declares types"
-    };
     let mut text = format!(
-        "-----> Discovering process types\n       {source} -> {types}\n\n\
-         -----> Compressing...\n       Done: {}\n\
+        "\n-----> Compressing...\n       Done: {}\n\
          -----> Launching...\n",
         megabytes(image.size_bytes)
     );

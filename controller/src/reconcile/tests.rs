@@ -44,7 +44,6 @@ async fn a_push_goes_from_the_result_to_the_verdict() {
 
     let output = platform.output(build).await;
     for line in [
-        "-----> Discovering process types\n       Procfile declares types -> web, worker\n",
         "       Done: 11.7M\n",
         "-----> Launching...\n",
         "       Released v1\n       http://shop.apps.test:8080 deployed to Fairway\n",

@@ -100,7 +100,9 @@ fn a_procfile_alone_is_enough() {
     app.env.insert("GREETING".into(), "only for builds".into());
     let (built, output) = app.built();
     assert!(
-        output.contains("Procfile declares types -> release, web"),
+        output.contains(
+            "-----> Discovering process types\n       Procfile declares types -> release, web\n"
+        ),
         "{output}"
     );
     assert_eq!(
