@@ -23,7 +23,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the whole platform on this machine
-    Up(Settings),
+    Up(Box<Settings>),
     /// Run the controller: database, API, dashboard and scheduling
     Controller(ControllerArgs),
     /// Run a builder: git over SSH and HTTP, and image builds
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     telemetry::init();
     runtime::run(|shutdown| async move {
         match cli.command {
-            Command::Up(settings) => up::run(settings, shutdown).await,
+            Command::Up(settings) => up::run(*settings, shutdown).await,
             Command::Controller(args) => args.run(shutdown).await,
             Command::Builder(args) => args.run(shutdown).await,
             Command::Registry(args) => args.run(shutdown).await,

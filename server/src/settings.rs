@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
 };
 
@@ -71,6 +72,35 @@ pub struct Settings {
     #[arg(long, env = "FAIRWAY_STACK_CACHE", value_name = "DIR")]
     pub stack_cache: Option<PathBuf>,
 
+    /// Make the stack images from this mirror of Debian's packages [default: Debian's own]
+    #[arg(long, env = "FAIRWAY_DEBIAN_MIRROR", value_name = "URL")]
+    pub debian_mirror: Option<Url>,
+
+    /// Further certificate authorities that builds trust, as PEM files [default: this machine's]
+    #[arg(
+        long,
+        env = "FAIRWAY_BUILD_CA_CERTIFICATES",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
+    pub build_ca_certificates: Option<Vec<PathBuf>>,
+
+    /// Container network that builds join [default: one of their own]
+    #[arg(long, env = "FAIRWAY_BUILD_NETWORK", value_name = "NAME")]
+    pub build_network: Option<String>,
+
+    /// Builds that run at once [default: 2]
+    #[arg(long, env = "FAIRWAY_BUILDS_AT_ONCE", value_name = "COUNT")]
+    pub builds_at_once: Option<NonZeroUsize>,
+
+    /// Memory of one build, in MiB [default: half of this machine's]
+    #[arg(long, env = "FAIRWAY_BUILD_MEMORY_MIB", value_name = "COUNT")]
+    pub build_memory_mib: Option<NonZeroU64>,
+
+    /// Time of one build, in minutes [default: 30]
+    #[arg(long, env = "FAIRWAY_BUILD_MINUTES", value_name = "COUNT")]
+    pub build_minutes: Option<NonZeroU64>,
+
     /// Write progress lines to this pipe or file, and `ready` at the end
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
@@ -111,6 +141,12 @@ impl Settings {
             create_on_push: self.create_on_push.or(file.create_on_push),
             buildpacks: self.buildpacks.or(file.buildpacks),
             stack_cache: self.stack_cache.or(file.stack_cache),
+            debian_mirror: self.debian_mirror.or(file.debian_mirror),
+            build_ca_certificates: self.build_ca_certificates.or(file.build_ca_certificates),
+            build_network: self.build_network.or(file.build_network),
+            builds_at_once: self.builds_at_once.or(file.builds_at_once),
+            build_memory_mib: self.build_memory_mib.or(file.build_memory_mib),
+            build_minutes: self.build_minutes.or(file.build_minutes),
             progress: self.progress,
         }
     }
@@ -177,7 +213,9 @@ mod tests {
             listen-registry = \"127.0.0.1:3\"\nlisten-http = \"127.0.0.1:4\"\n\
             base-domain = \"a.b\"\npublic-url = \"http://a.b\"\nnode-name = \"n\"\n\
             admin-email = \"a@b\"\ncreate-on-push = true\nbuildpacks = \"/b\"\n\
-            stack-cache = \"/s\"\n";
+            stack-cache = \"/s\"\ndebian-mirror = \"http://a.b\"\n\
+            build-ca-certificates = [\"/c\"]\nbuild-network = \"host\"\n\
+            builds-at-once = 1\nbuild-memory-mib = 512\nbuild-minutes = 5\n";
         parse(text).unwrap();
         assert_eq!(text.lines().count(), known_keys().len());
     }

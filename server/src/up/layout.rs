@@ -1,7 +1,11 @@
 //! What each part is told: settings with their defaults filled in, and where things lie in the
 //! data directory.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use fairway_api::{
@@ -20,6 +24,7 @@ use crate::{identity::Identity, settings::Settings};
 
 /// User name of the built-in registry's one account.
 const REGISTRY_USER: &str = "fairway";
+const MIB: u64 = 1024 * 1024;
 /// The file that makes a folder one of buildpacks: the order in which they are tried.
 const BUILDER_FILE: &str = "builder.toml";
 /// The most bytes of one app's repository: room for a large history, not for a disk of videos.
@@ -39,14 +44,76 @@ pub(super) struct Layout {
     node_name: NodeName,
     create_on_push: bool,
     buildpacks: PathBuf,
+    builds: Builds,
+}
+
+/// What of [`BuildSettings`] the operator may set.
+#[derive(Debug)]
+struct Builds {
+    at_once: usize,
     stack_cache: PathBuf,
+    debian_mirror: Option<Url>,
+    ca_certificates: Vec<PathBuf>,
+    network: Option<String>,
+    memory_bytes: Option<u64>,
+    time_secs: Option<u64>,
+}
+
+impl Builds {
+    fn resolve(settings: &Settings, data: &Path) -> anyhow::Result<Self> {
+        let ca_certificates = settings.build_ca_certificates.clone().unwrap_or_default();
+        for file in &ca_certificates {
+            // Found out now and not in the middle of somebody's push.
+            std::fs::read(file)
+                .with_context(|| format!("read the certificate authority {}", file.display()))?;
+        }
+        let stack_cache = settings
+            .stack_cache
+            .clone()
+            .unwrap_or_else(|| data.join("stack"));
+        Ok(Self {
+            at_once: settings
+                .builds_at_once
+                .map_or(BUILDS_AT_ONCE_DEFAULT, NonZeroUsize::get),
+            stack_cache: std::path::absolute(stack_cache).context("find the stack cache")?,
+            debian_mirror: settings.debian_mirror.clone(),
+            ca_certificates,
+            network: settings.build_network.clone(),
+            memory_bytes: settings
+                .build_memory_mib
+                .map(|mib| mib.get().saturating_mul(MIB)),
+            time_secs: settings
+                .build_minutes
+                .map(|minutes| minutes.get().saturating_mul(60)),
+        })
+    }
+
+    fn apply(&self, build: &mut BuildSettings) {
+        build.stack.cache_dir.clone_from(&self.stack_cache);
+        build.stack.debian_mirror = self.debian_mirror.as_ref().map(Url::to_string);
+        build
+            .toolchain
+            .extra_ca_certificates
+            .clone_from(&self.ca_certificates);
+        build.network.clone_from(&self.network);
+        if let Some(bytes) = self.memory_bytes {
+            build.limits.memory_bytes = bytes;
+        }
+        if let Some(secs) = self.time_secs {
+            build.limits.time_secs = secs;
+        }
+    }
 }
 
 impl Layout {
     pub(super) fn resolve(settings: &Settings) -> anyhow::Result<Self> {
         let settings = settings.clone();
-        let data = settings.data.unwrap_or_else(|| "/var/lib/fairway".into());
+        let data = settings
+            .data
+            .clone()
+            .unwrap_or_else(|| "/var/lib/fairway".into());
         let data = std::path::absolute(&data).context("find the data directory")?;
+        let builds = Builds::resolve(&settings, &data)?;
         Ok(Self {
             // The API and the registry speak plain HTTP and take passwords: loopback only, unless
             // the operator says otherwise.
@@ -70,7 +137,7 @@ impl Layout {
             buildpacks: settings
                 .buildpacks
                 .map_or_else(find_buildpacks, given_buildpacks)?,
-            stack_cache: settings.stack_cache.unwrap_or_else(|| data.join("stack")),
+            builds,
             data,
         })
     }
@@ -125,7 +192,7 @@ impl Layout {
     ) -> anyhow::Result<fairway_builder::Config> {
         let data_dir = self.data.join("builder");
         let mut build = BuildSettings::new(&data_dir, self.buildpacks.clone());
-        build.stack.cache_dir = self.stack_cache.clone();
+        self.builds.apply(&mut build);
         Ok(fairway_builder::Config {
             name: self.builder_name()?,
             instance: identity.instance.clone(),
@@ -134,7 +201,7 @@ impl Layout {
             listen_ssh: self.listen_ssh,
             hook_program: std::env::current_exe().context("find the running program")?,
             hook_args: vec!["hook".into(), "pre-receive".into()],
-            builds_at_once: BUILDS_AT_ONCE_DEFAULT,
+            builds_at_once: self.builds.at_once,
             build,
         })
     }
