@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    io::ErrorKind,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -18,7 +19,7 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
@@ -43,6 +44,13 @@ const HEAD_WAIT_SECS: u64 = 90;
 /// Largest read buffer of a connection, in bytes, and so the longest head of a request. It grows to
 /// this only while a client sends fast: fewer, larger reads are what makes large layers cheap.
 const READ_BUFFER_BYTES: usize = 256 * 1024;
+
+/// How long a directory that another process serves is waited for: one that is being stopped lets
+/// go of it within moments, and so does a program that is just being started and still holds a copy
+/// of every open file.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Pause between two tries, in milliseconds.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Longest time that requests may take to end after shutdown began, in seconds. What is cut off can
 /// be resumed.
@@ -78,6 +86,19 @@ struct Parts {
 }
 
 impl Parts {
+    /// Like [`Self::open`], but waits a moment for whoever is just letting go of the directory.
+    async fn open_patiently(config: &Config) -> anyhow::Result<Self> {
+        let deadline = Instant::now() + BUSY_WAIT_MAX;
+        loop {
+            match Self::open(config) {
+                Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                    sleep(BUSY_PAUSE).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
     fn open(config: &Config) -> anyhow::Result<Self> {
         let open = || {
             let store = Arc::new(Store::open(&config.data_dir)?);
@@ -93,6 +114,16 @@ impl Parts {
             shared: Arc::new(shared),
         })
     }
+}
+
+/// True when somebody else serves the directory.
+fn is_busy(error: &anyhow::Error) -> bool {
+    let cause = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|it| it.kind() == ErrorKind::ResourceBusy)
+    };
+    error.chain().any(cause)
 }
 
 /// A registry without a listener, for tests and for other servers. Nobody sweeps its uploads.
@@ -111,7 +142,7 @@ impl Registry {
     ///
     /// If the directory cannot be opened or is served by another process, or the address is taken.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
-        let parts = Parts::open(&config)?;
+        let parts = Parts::open_patiently(&config).await?;
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("listen on {} for the registry", config.listen))?;
