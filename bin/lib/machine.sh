@@ -70,7 +70,9 @@ start_engine() {
         as_root systemctl start docker || true
     fi
     if ! engine_answers; then
-        # No systemd (a container, WSL, a minimal VM): the daemon runs on its own.
+        # No systemd (a container, WSL, a minimal VM): the daemon runs on its own. One that was
+        # killed left its pid file, whose number may be another process's by now.
+        pidof dockerd >/dev/null || as_root rm -f /var/run/docker.pid
         as_root sh -c 'mkdir -p /var/log && setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &'
     fi
     local waited=0
