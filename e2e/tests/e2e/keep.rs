@@ -56,9 +56,13 @@ fn kill_and_reboot() -> anyhow::Result<()> {
     // A reboot: everything is gone but what is on disk.
     platform.kill();
     for container in platform.containers(&app)? {
-        let killed = Command::new("docker").args(["kill", &container]).output()?;
-        ensure!(killed.status.success(), "docker kill failed");
+        // A pod of the release before may just have ended by itself; that is as good.
+        Command::new("docker").args(["kill", &container]).output()?;
     }
+    ensure!(
+        platform.containers(&app)?.is_empty(),
+        "a container outlived the reboot"
+    );
     platform.start_again()?;
     wait("the app is back", || {
         Ok(platform.get("kept", "/")? == (200, "after".into()))

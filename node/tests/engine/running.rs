@@ -53,11 +53,8 @@ async fn pods_of_one_machine_cannot_reach_each_other() {
     let client = machine.one_off(&script);
     machine.plan(&[&server, &client]);
     let exit = machine.until_exited(&client).await.last_exit.unwrap();
-    assert_eq!(
-        exit.last_lines.last().map(String::as_str),
-        Some("nobody"),
-        "{exit:?}"
-    );
+    // What nc itself says comes by another stream, before or after.
+    assert!(exit.last_lines.contains(&"nobody".to_owned()), "{exit:?}");
 }
 
 #[tokio::test]
