@@ -1,5 +1,7 @@
 //! The planner's output: what to do, in order, with no choices left.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use fairway_api::{
     ids::{AppId, DeploymentId, PodId, ReleaseId},
@@ -16,6 +18,16 @@ pub struct Plan {
     /// from it. Its `routes_generation` is the number that the next route table must have at
     /// least.
     pub after: Snapshot,
+    /// When to plan again although nothing new was heard.
+    pub wake_at: Option<DateTime<Utc>>,
+}
+
+/// What a [`Planner`](crate::Planner) decided; it has done it to its own snapshot.
+#[derive(Debug)]
+pub struct Decision {
+    pub steps: Vec<Step>,
+    /// The apps that may look different since the plan before this one.
+    pub looked_at: BTreeSet<AppId>,
     /// When to plan again although nothing new was heard.
     pub wake_at: Option<DateTime<Utc>>,
 }

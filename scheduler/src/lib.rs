@@ -1,6 +1,7 @@
 //! Pure decisions: what should run, where, and in what order to change it.
 //!
-//! One function, [`plan`], from everything known at one moment to everything to do about it:
+//! One function, [`plan`], from everything known at one moment to everything to do about it;
+//! [`Planner`] is the same with a memory, for whoever plans again and again:
 //!
 //! ```text
 //! Snapshot ──> drain ──> place ──> rollout ──> slots ──> one_off ──> Plan
@@ -38,6 +39,27 @@ pub mod slots;
 
 pub mod one_off;
 
+// Running the rules.
 mod pass;
+mod planner;
 
-pub use pass::plan;
+pub use planner::Planner;
+
+use chrono::{DateTime, Utc};
+use fairway_api::ids::PodId;
+
+use self::{action::Plan, snapshot::Snapshot};
+
+/// Decides everything that should be done now, from nothing but a snapshot.
+///
+/// `ids` gives a fresh id for each pod to make; a plan for the same snapshot, time and ids is
+/// always the same.
+pub fn plan(snapshot: Snapshot, now: DateTime<Utc>, ids: &mut dyn FnMut() -> PodId) -> Plan {
+    let mut planner = Planner::new(snapshot);
+    let decision = planner.plan(now, ids);
+    Plan {
+        steps: decision.steps,
+        after: planner.into_snapshot(),
+        wake_at: decision.wake_at,
+    }
+}

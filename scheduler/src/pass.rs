@@ -1,4 +1,4 @@
-//! Runs the rules over a snapshot until none has anything to add.
+//! What the rules see besides the app that they look at, and where they say what to do.
 
 use std::collections::BTreeMap;
 
@@ -6,77 +6,9 @@ use chrono::{DateTime, Utc};
 use fairway_api::{ids::PodId, names::NodeName};
 
 use crate::{
-    action::{Action, NewPod, Plan, Step},
-    drain, one_off, place, rollout, slots,
-    snapshot::{App, Node, NodeState, Pod, Routers, Snapshot},
+    action::{Action, NewPod},
+    snapshot::{Node, NodeState, Pod, Routers},
 };
-
-/// How often the rules run over everything in one plan. Each round moves a deployment at least one
-/// state on and a queue of deployments at least one on; what is left after that many rounds comes
-/// with the next plan, so that no input can make planning endless.
-const ROUNDS_MAX: usize = 64;
-
-/// A rule adds to the pass what it wants done for one app.
-type Rule = fn(&App, &mut Pass<'_>);
-
-/// In this order, so that within one round a deployment's pods are made after it began.
-const RULES: [Rule; 3] = [rollout::advance, slots::keep, one_off::end];
-
-/// Decides everything that should be done now.
-///
-/// `ids` gives a fresh id for each pod to make; a plan for the same snapshot, time and ids is
-/// always the same.
-pub fn plan(snapshot: Snapshot, now: DateTime<Utc>, ids: &mut dyn FnMut() -> PodId) -> Plan {
-    let Snapshot {
-        mut apps,
-        nodes,
-        routers,
-        routes_generation,
-    } = snapshot;
-    let mut pass = Pass {
-        now,
-        nodes: &nodes,
-        routers: &routers,
-        next_generation: routes_generation + 1,
-        publishes: false,
-        ids,
-        actions: Vec::new(),
-        wake_at: None,
-    };
-    let mut steps = Vec::new();
-    for _ in 0..ROUNDS_MAX {
-        let done_before = steps.len();
-        pass.wake_at = None;
-        // What is no more makes room first, so that no rule acts on a lack of it that has ended.
-        for app in apps.values_mut() {
-            drain::stop(app, &mut pass);
-            pass.carry_out(app, &mut steps);
-        }
-        place::bind(&mut apps, &nodes, now, &mut steps);
-        for app in apps.values_mut() {
-            for rule in RULES {
-                rule(app, &mut pass);
-                pass.carry_out(app, &mut steps);
-            }
-        }
-        if steps.len() == done_before {
-            break;
-        }
-    }
-    let routes_generation = routes_generation + u64::from(pass.publishes);
-    let wake_at = pass.wake_at;
-    let after = Snapshot {
-        apps,
-        nodes,
-        routers,
-        routes_generation,
-    };
-    Plan {
-        steps,
-        after,
-        wake_at,
-    }
-}
 
 /// What the rules see besides the app, and where they say what to do.
 pub(crate) struct Pass<'a> {
@@ -91,7 +23,26 @@ pub(crate) struct Pass<'a> {
     wake_at: Option<DateTime<Utc>>,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    pub(crate) fn new(
+        now: DateTime<Utc>,
+        nodes: &'a BTreeMap<NodeName, Node>,
+        routers: &'a Routers,
+        next_generation: u64,
+        ids: &'a mut dyn FnMut() -> PodId,
+    ) -> Self {
+        Self {
+            now,
+            nodes,
+            routers,
+            next_generation,
+            publishes: false,
+            ids,
+            actions: Vec::new(),
+            wake_at: None,
+        }
+    }
+
     /// Adds an action. The app that the rule looks at changes only after the rule has ended.
     pub(crate) fn act(&mut self, action: Action) {
         self.actions.push(action);
@@ -136,13 +87,18 @@ impl Pass<'_> {
                 .any(|(name, node)| name != here && takes(node))
     }
 
-    fn carry_out(&mut self, app: &mut App, steps: &mut Vec<Step>) {
-        for action in self.actions.drain(..) {
-            app.apply(&action, self.now);
-            steps.push(Step {
-                app: app.id,
-                action,
-            });
-        }
+    /// True when the plan publishes a route table.
+    pub(crate) fn publishes(&self) -> bool {
+        self.publishes
+    }
+
+    /// What the rules since the last call want done.
+    pub(crate) fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When the rules since the last call want to look again.
+    pub(crate) fn take_wake(&mut self) -> Option<DateTime<Utc>> {
+        self.wake_at.take()
     }
 }

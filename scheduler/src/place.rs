@@ -3,7 +3,7 @@
 //!
 //! A binding never changes; a pod that has to move is replaced by a new one ([`crate::slots`]).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use fairway_api::{
@@ -32,15 +32,18 @@ pub(crate) struct Machine<'a> {
     services: HashMap<(AppId, ProcessType), u32>,
 }
 
-/// Binds every pod that waits for a machine, oldest first.
+/// Binds every pod of these apps that waits for a machine, oldest first.
 pub(crate) fn bind(
     apps: &mut BTreeMap<AppId, App>,
     nodes: &BTreeMap<NodeName, Node>,
     now: DateTime<Utc>,
+    of_apps: &BTreeSet<AppId>,
     steps: &mut Vec<Step>,
+    bound: &mut BTreeMap<NodeName, BTreeMap<PodId, AppId>>,
 ) {
-    let mut waiting: Vec<(PodId, AppId)> = apps
-        .values()
+    let mut waiting: Vec<(PodId, AppId)> = of_apps
+        .iter()
+        .filter_map(|app| apps.get(app))
         .flat_map(|app| {
             app.pods
                 .values()
@@ -71,6 +74,10 @@ pub(crate) fn bind(
             }
         };
         app.apply(&action, now);
+        if let Action::Bind { pod, node } = &action {
+            let pods = bound.entry(node.clone()).or_default();
+            pods.insert(*pod, app.id);
+        }
         steps.push(Step {
             app: app.id,
             action,
@@ -78,7 +85,8 @@ pub(crate) fn bind(
     }
 }
 
-fn waits(pod: &Pod) -> bool {
+/// True for a pod that is to run and has no machine yet.
+pub(crate) fn waits(pod: &Pod) -> bool {
     pod.node.is_none() && pod.intent == PodIntent::Wanted
 }
 

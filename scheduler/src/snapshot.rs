@@ -341,10 +341,19 @@ pub(crate) fn resources(size: &SizeName) -> Resources {
 impl Routers {
     /// Routers that reported lately.
     pub fn live(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Router> {
+        self.live_by_name(now).map(|(_, router)| router)
+    }
+
+    /// Their names.
+    pub fn live_names(&self, now: DateTime<Utc>) -> impl Iterator<Item = &RouterName> {
+        self.live_by_name(now).map(|(name, _)| name)
+    }
+
+    fn live_by_name(&self, now: DateTime<Utc>) -> impl Iterator<Item = (&RouterName, &Router)> {
         let since = now - Duration::seconds(ROUTER_LIVE_SECS);
         self.seen
-            .values()
-            .filter(move |router| router.reported_at > since)
+            .iter()
+            .filter(move |(_, router)| router.reported_at > since)
     }
 
     /// True when each live router uses a table of this generation or a later one. False when there

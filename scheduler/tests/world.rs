@@ -11,6 +11,7 @@ use fairway_api::{
     sizes::Resources,
 };
 use fairway_scheduler::{
+    Planner,
     action::{Action, Step},
     plan,
     snapshot::{
@@ -29,6 +30,8 @@ pub(crate) struct World {
     deployments: BTreeMap<DeploymentId, ReleaseId>,
     /// What the last published route table names.
     pub(crate) table: Vec<PodId>,
+    /// A planner that was never told what has not changed.
+    planner: Option<Planner>,
     ids: u128,
     /// Pods have numbers of their own, so that scenarios can name them.
     pods: u128,
@@ -60,6 +63,7 @@ impl World {
             wake_at: None,
             deployments: BTreeMap::new(),
             table: vec![],
+            planner: None,
             ids: 0,
             pods: 0,
         }
@@ -191,6 +195,7 @@ impl World {
 
     /// Plans, carries the plan out and publishes the route table, as the controller does.
     pub(crate) fn plan(&mut self) -> Vec<Step> {
+        let remembered = self.plan_from_memory();
         let Self {
             snapshot,
             now,
@@ -216,12 +221,45 @@ impl World {
             made.wake_at.is_none_or(|at| at > self.now),
             "a plan that wakes at once"
         );
+        assert_eq!(
+            remembered, made.steps,
+            "a planner with a memory decides otherwise"
+        );
         let published_by_plan = made.after.routes_generation > self.snapshot.routes_generation;
         self.snapshot = made.after;
         self.wake_at = made.wake_at;
         self.forget_ended();
         self.publish(published_by_plan);
         made.steps
+    }
+
+    /// Plans with the planner that has seen all earlier plans and is told only what is new.
+    fn plan_from_memory(&mut self) -> Vec<Step> {
+        let snapshot = &self.snapshot;
+        let planner = self
+            .planner
+            .get_or_insert_with(|| Planner::new(snapshot.clone()));
+        let known = planner.snapshot();
+        let gone: Vec<AppId> = (known.apps.keys().copied())
+            .filter(|id| !snapshot.apps.contains_key(id))
+            .collect();
+        let other: Vec<App> = (snapshot.apps.values())
+            .filter(|app| known.apps.get(&app.id) != Some(app))
+            .cloned()
+            .collect();
+        gone.into_iter().for_each(|id| drop(planner.remove_app(id)));
+        other.into_iter().for_each(|app| planner.set_app(app));
+        for (name, node) in &snapshot.nodes {
+            planner.set_node(name, node.clone());
+        }
+        planner.set_routers(snapshot.routers.clone());
+        planner.set_routes_generation(snapshot.routes_generation);
+        let mut pods = self.pods;
+        let mut fresh = || {
+            pods += 1;
+            PodId::from_u128(pods)
+        };
+        planner.plan(self.now, &mut fresh).steps
     }
 
     /// The controller loads open deployments only.
