@@ -33,6 +33,7 @@ pub mod build_orders;
 pub mod checks;
 pub mod images;
 pub mod nodes;
+pub mod placement;
 pub mod pods;
 pub mod routes;
 

@@ -116,6 +116,13 @@ names! {
     CommitId = "commit", commit_id;
     /// A git branch without `refs/heads/`, by the rules of git-check-ref-format(1).
     BranchName = "branch", branch_name;
+    /// The key of a machine's label or taint: `zone`, `disk`, `example.com/rack`.
+    LabelKey = "label key", label_key;
+    /// The value of a machine's label or taint; may be empty.
+    LabelValue = "label value", label_value;
+    /// A processor architecture as Linux names it (`x86_64`, `aarch64`); Docker's words for the
+    /// same (`amd64`, `arm64`) are taken too.
+    Architecture = "architecture", architecture;
 }
 
 impl ProcessType {
@@ -254,6 +261,52 @@ fn branch_name(text: &str) -> Result<String, &'static str> {
         Ok(text.into())
     } else {
         Err(RULE)
+    }
+}
+
+fn label_key(text: &str) -> Result<String, &'static str> {
+    let chars = text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b));
+    if chars && alphanumeric_ends(text) && (1..=63).contains(&text.len()) {
+        Ok(text.into())
+    } else {
+        Err(
+            "it must be 1 to 63 letters, digits, dashes, underscores, dots and slashes and start \
+             and end with a letter or digit",
+        )
+    }
+}
+
+fn label_value(text: &str) -> Result<String, &'static str> {
+    let chars = text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if text.is_empty() || chars && alphanumeric_ends(text) && text.len() <= 63 {
+        Ok(text.into())
+    } else {
+        Err(
+            "it must be at most 63 letters, digits, dashes, underscores and dots and start and \
+             end with a letter or digit",
+        )
+    }
+}
+
+fn alphanumeric_ends(text: &str) -> bool {
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    text.starts_with(ends) && text.ends_with(ends)
+}
+
+fn architecture(text: &str) -> Result<String, &'static str> {
+    let lower = text.to_ascii_lowercase();
+    match lower.as_str() {
+        "amd64" | "x86-64" => Ok("x86_64".into()),
+        "arm64" => Ok("aarch64".into()),
+        "x86_64" | "aarch64" | "riscv64" | "s390x" | "ppc64le" | "arm" | "loongarch64" => Ok(lower),
+        _ => Err(
+            "it must be x86_64 (amd64), aarch64 (arm64), arm, riscv64, ppc64le, s390x or \
+                  loongarch64",
+        ),
     }
 }
 
