@@ -1,6 +1,9 @@
 //! What passes between a builder and the controller: who may push, what to build, how it went.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +101,9 @@ pub struct WaitsFor {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ClaimBuild {
     pub builder: BuilderName,
+    /// Builds that this builder runs, or whose results it still has to hand in. A running build of
+    /// its that is missing here was lost with a process before this one, and is failed at once.
+    pub in_hand: BTreeSet<BuildId>,
 }
 
 /// A build to do.

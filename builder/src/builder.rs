@@ -21,7 +21,7 @@ use crate::{
     receive::{Receiver, hook, http, pushes::Pushes, repositories::Repositories, ssh::SshServer},
     source::Sources,
     stack::Progress,
-    worker::Worker,
+    worker::{InHand, Worker},
 };
 
 /// How long pushes that are told to stop may take to do so.
@@ -70,6 +70,7 @@ impl Builder {
             tools: Arc::clone(&tools),
             sources,
             builds_at_once: config.builds_at_once,
+            in_hand: InHand::default(),
         };
         Ok(Self {
             receiver,

@@ -1,7 +1,11 @@
 //! Claims builds and runs them. It learns of work only from the controller, also of work that was
 //! pushed here, so that the queue has one owner.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use fairway_api::{
     build_orders::{BUILD_LEASE_SECS, BuildOrder, BuildResult, ClaimBuild},
@@ -35,6 +39,40 @@ pub(crate) struct Worker {
     pub(crate) tools: Arc<BuildTools>,
     pub(crate) sources: Arc<Sources>,
     pub(crate) builds_at_once: usize,
+    pub(crate) in_hand: InHand,
+}
+
+/// The builds that were claimed and whose results are not handed in. Each claim names them, since
+/// the controller fails at once what runs in its books and is not among them.
+#[derive(Clone, Default)]
+pub(crate) struct InHand(Arc<Mutex<BTreeSet<BuildId>>>);
+
+/// A build in hand; ends with its drop.
+struct Held {
+    id: BuildId,
+    among: InHand,
+}
+
+impl InHand {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<BuildId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold(&self, id: BuildId) -> Held {
+        self.lock().insert(id);
+        let among = self.clone();
+        Held { id, among }
+    }
+
+    fn all(&self) -> BTreeSet<BuildId> {
+        self.lock().clone()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.among.lock().remove(&self.id);
+    }
 }
 
 impl Worker {
@@ -48,6 +86,7 @@ impl Worker {
                 let place = Arc::clone(&places).acquire_owned().await;
                 let claim = ClaimBuild {
                     builder: worker.builder.clone(),
+                    in_hand: worker.in_hand.all(),
                 };
                 (place, worker.client.claim_build(&claim).await)
             };
@@ -59,10 +98,11 @@ impl Worker {
                 Ok(order) => {
                     away = false;
                     let Some(order) = order else { continue };
+                    let held = worker.in_hand.hold(order.id);
                     let (worker, shutdown) = (Arc::clone(&worker), shutdown.clone());
                     builds.spawn(async move {
                         worker.work(order, &shutdown).await;
-                        drop(place);
+                        drop((held, place));
                     });
                 }
                 Err(error) => {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! queue -> claim -> touch, touch, ... -> finish -> (deploy) -> verdict
-//!    \       \______________________________ lease over: failed
+//!    \       \______________________________ lease over, or lost by its builder: failed
 //!     \____________ cancel, or the builder is gone: failed
 //! ```
 //!
@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use fairway_api::{
     build_orders::{
-        BuildLease, BuildOrder, BuildResult, CLAIM_WAIT_SECS, NewBuild, PushVerdict, QueuedBuild,
-        WaitsFor,
+        BuildLease, BuildOrder, BuildResult, CLAIM_WAIT_SECS, ClaimBuild, NewBuild, PushVerdict,
+        QueuedBuild, WaitsFor,
     },
     builds::BuildPhase,
     config_vars::is_build_var,
@@ -55,6 +55,7 @@ const COMMIT_TEXT_CHARS_MAX: usize = 200;
 /// Shorter values are not blacked out of outputs: `1` or `true` stand everywhere.
 const REDACTED_BYTES_MIN: usize = 8;
 
+const INTERRUPTED: &str = "the build was interrupted by a restart of the builder; push again";
 const BUILDER_STOPPED: &str = "the builder stopped answering; push again";
 const BUILDER_NEVER_CAME: &str =
     "no builder took the build; check that the builder runs, then push again";
@@ -118,9 +119,11 @@ fn short(build: &BuildRow) -> String {
     build.source.id.as_str().chars().take(8).collect()
 }
 
-/// Waits for the builder's next build.
-pub async fn claim(state: &AppState, builder: &BuilderName) -> Answer<Option<BuildOrder>> {
+/// Waits for the builder's next build. Ends before it what the builder has lost.
+pub async fn claim(state: &AppState, ask: &ClaimBuild) -> Answer<Option<BuildOrder>> {
     let deadline = Instant::now() + Duration::from_secs(CLAIM_WAIT_SECS);
+    let builder = &ask.builder;
+    end_lost(state, ask).await?;
     loop {
         state.leases.builder(builder);
         let mut ear = state.builds_changed.listen();
@@ -132,6 +135,30 @@ pub async fn claim(state: &AppState, builder: &BuilderName) -> Answer<Option<Bui
             return Ok(None);
         }
     }
+}
+
+/// Fails the running builds that their builder knows nothing of: it was killed and is back, or the
+/// answer that would have told it of them got lost. Waiting for the lease would only hold up the
+/// app's next push.
+async fn end_lost(state: &AppState, ask: &ClaimBuild) -> Result<(), StoreError> {
+    for build in builds::unended(&mut *state.store.read().await?).await? {
+        let running = build.phase == BuildPhase::Running && build.builder == ask.builder;
+        if running && !ask.in_hand.contains(&build.id) {
+            end_abandoned(state, build.id, INTERRUPTED).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Fails a build on behalf of a builder that does not.
+async fn end_abandoned(state: &AppState, id: BuildId, reason: &str) -> Result<(), StoreError> {
+    let mut tx = state.store.write_relaxed().await?;
+    let failed = builds::fail(&mut tx, id, BuildPhase::Failed, reason, now()).await?;
+    tx.commit().await?;
+    if failed {
+        end_with_notice(state, id, reason).await;
+    }
+    Ok(())
 }
 
 /// Waits for a notice; false when there was none in time or the process ends.
@@ -343,12 +370,7 @@ async fn sweep_once(state: &AppState, at: Instant) -> Result<(), StoreError> {
             BuildPhase::Queued if state.leases.gone(&build.builder, at) => BUILDER_NEVER_CAME,
             _ => continue,
         };
-        let mut tx = state.store.write_relaxed().await?;
-        let failed = builds::fail(&mut tx, build.id, BuildPhase::Failed, reason, now()).await?;
-        tx.commit().await?;
-        if failed {
-            end_with_notice(state, build.id, reason).await;
-        }
+        end_abandoned(state, build.id, reason).await?;
     }
     Ok(())
 }

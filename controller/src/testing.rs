@@ -10,7 +10,8 @@ use axum::{
 use fairway_api::{
     accounts::AccountRole,
     build_orders::{BuildOrder, BuildResult, BuiltImage, BuiltProcess, QueuedBuild},
-    ids::UserId,
+    builds::BuildPhase,
+    ids::{BuildId, UserId},
     images::{ImageRef, RegistryAccess},
     names::ProcessType,
     secret::Secret,
@@ -204,9 +205,21 @@ impl Rig {
         })
     }
 
-    /// Claims a build that must be there.
+    /// Claims a build that must be there, as a builder that still runs all that it claimed before.
     pub(crate) async fn claim(&self) -> BuildOrder {
-        let body = json!({ "builder": "one" });
+        let mut db = self.state().store.read().await.unwrap();
+        let unended = crate::store::builds::unended(&mut db).await.unwrap();
+        drop(db);
+        let running = unended
+            .iter()
+            .filter(|build| build.phase == BuildPhase::Running);
+        self.claim_with(running.map(|build| build.id).collect())
+            .await
+    }
+
+    /// Claims a build that must be there, as a builder that has only these in hand.
+    pub(crate) async fn claim_with(&self, in_hand: Vec<BuildId>) -> BuildOrder {
+        let body = json!({ "builder": "one", "in_hand": in_hand });
         let reply = self
             .call(BUILDER, "POST", "/internal/builds/claim", body)
             .await;

@@ -1,13 +1,16 @@
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use fairway_api::{
-    build_orders::{BUILD_LEASE_SECS, BuildResult, PushVerdict},
+    build_orders::{BUILD_LEASE_SECS, BuildResult, ClaimBuild, PushVerdict},
     ids::BuildId,
 };
 use serde_json::{Value, json};
 
 use super::{
-    OPEN_PER_APP_MAX,
+    OPEN_PER_APP_MAX, end_lost,
     leases::{BUILDER_GONE, LEASE},
     sweep_once,
 };
@@ -193,6 +196,48 @@ async fn a_running_build_whose_builder_is_silent_fails() {
         "{text}"
     );
     assert_eq!(rig.claim().await.id, next.id, "the next one starts");
+}
+
+#[tokio::test]
+async fn a_builder_that_starts_again_ends_what_it_ran() {
+    let rig = Rig::new().await;
+    rig.app("shop").await;
+    rig.app("blog").await;
+    rig.queue("shop").await;
+    rig.queue("blog").await;
+    let next = rig.queue("shop").await;
+    let (lost, kept) = (rig.claim().await, rig.claim().await);
+
+    // No lease is over: that it does not name the build is enough.
+    assert_eq!(rig.claim_with(vec![kept.id]).await.id, next.id);
+    let reason = "the build was interrupted by a restart of the builder; push again";
+    assert_eq!(
+        verdict(&rig, lost.id).await,
+        json!({ "kind": "failed", "reason": reason })
+    );
+    rig.finish(&lost, &BuildResult::Succeeded(built(&lost)))
+        .await
+        .expect(409);
+    // One that only connected again goes on.
+    rig.finish(&kept, &BuildResult::Succeeded(built(&kept)))
+        .await
+        .expect(204);
+}
+
+#[tokio::test]
+async fn a_claim_ends_no_other_builders_builds() {
+    let rig = Rig::new().await;
+    rig.app("shop").await;
+    rig.queue("shop").await;
+    let order = rig.claim().await;
+    let ask = ClaimBuild {
+        builder: "two".parse().unwrap(),
+        in_hand: BTreeSet::new(),
+    };
+    end_lost(rig.state(), &ask).await.unwrap();
+    rig.finish(&order, &BuildResult::Succeeded(built(&order)))
+        .await
+        .expect(204);
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ async fn claim(
     extract::Json(claim): extract::Json<ClaimBuild>,
 ) -> Answer<Response> {
     only_itself(&builder, &claim.builder)?;
-    Ok(match builds::claim(&state, &builder).await? {
+    Ok(match builds::claim(&state, &claim).await? {
         Some(order) => Json(order).into_response(),
         None => StatusCode::NO_CONTENT.into_response(),
     })

@@ -312,7 +312,7 @@ async fn what_waits_ends_with_the_process() {
     let mut tail = Open::get(&rig, &url).await;
     rig.claim().await;
     let verdict = format!("/internal/builds/{}/verdict", build.id);
-    let none = json!({ "builder": "one" });
+    let none = json!({ "builder": "one", "in_hand": [build.id] });
     let (closed, verdict, claim, plan) = tokio::join!(
         async {
             rig.state().closing.cancel();
