@@ -1,25 +1,9 @@
 //! What the arguments of `ps:scale` and `ps:type` mean. Pure.
 
 use fairway_api::{
-    formation::{Formation, FormationUpdate, QUANTITY_MAX},
+    formation::{FormationUpdate, QUANTITY_MAX, Quantity},
     names::{InvalidName, ProcessType, SizeName},
 };
-
-/// One argument: a process type and its new count, size, or both.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Scale {
-    process_type: ProcessType,
-    count: Option<Count>,
-    size: Option<SizeName>,
-}
-
-/// How many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Count {
-    Exactly(u32),
-    More(u32),
-    Fewer(u32),
-}
 
 /// An argument that does not say what to scale, or says too much.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,30 +18,19 @@ pub(crate) enum ScaleError {
     Name(#[from] InvalidName),
     #[error("{0} is named twice")]
     Twice(ProcessType),
-    #[error("the app has no process type {wanted}; it has {}", list(.known))]
-    Unknown {
-        wanted: ProcessType,
-        known: Vec<ProcessType>,
-    },
-    #[error("{process_type} has {has}, so {fewer} cannot be taken away")]
-    TooFew {
-        process_type: ProcessType,
-        has: u32,
-        fewer: u32,
-    },
 }
 
 /// Reads `web=3`, `web=3:standard-2x`, `web+1` or `web-1`.
-pub(crate) fn parse_scale(text: &str) -> Result<Scale, ScaleError> {
+pub(crate) fn parse_scale(text: &str) -> Result<FormationUpdate, ScaleError> {
     if let Some((name, rest)) = text.split_once('=') {
         let (count, size) = rest
             .split_once(':')
             .map_or((rest, None), |(c, s)| (c, Some(s)));
-        let count = Count::Exactly(quantity(count, text)?);
+        let count = Quantity::Exactly(quantity(count, text)?);
         let size = size.map(parse_size).transpose()?;
-        return Ok(Scale {
+        return Ok(FormationUpdate {
             process_type: name.parse()?,
-            count: Some(count),
+            quantity: Some(count),
             size,
         });
     }
@@ -71,25 +44,25 @@ pub(crate) fn parse_scale(text: &str) -> Result<Scale, ScaleError> {
     }
     let step = quantity(digits, text)?;
     let count = if text[sign..].starts_with('+') {
-        Count::More(step)
+        Quantity::More(step)
     } else {
-        Count::Fewer(step)
+        Quantity::Fewer(step)
     };
-    Ok(Scale {
+    Ok(FormationUpdate {
         process_type: name.parse()?,
-        count: Some(count),
+        quantity: Some(count),
         size: None,
     })
 }
 
 /// Reads `web=standard-2x`.
-pub(crate) fn parse_type(text: &str) -> Result<Scale, ScaleError> {
+pub(crate) fn parse_type(text: &str) -> Result<FormationUpdate, ScaleError> {
     let (name, size) = text
         .split_once('=')
         .ok_or_else(|| ScaleError::TypeShape(text.to_owned()))?;
-    Ok(Scale {
+    Ok(FormationUpdate {
         process_type: name.parse()?,
-        count: None,
+        quantity: None,
         size: Some(parse_size(size)?),
     })
 }
@@ -109,73 +82,23 @@ fn quantity(digits: &str, whole: &str) -> Result<u32, ScaleError> {
     }
 }
 
-/// Whether the present formation is needed to know what is wanted.
-pub(crate) fn is_relative(scales: &[Scale]) -> bool {
-    scales
-        .iter()
-        .any(|scale| matches!(scale.count, Some(Count::More(_) | Count::Fewer(_))))
-}
-
-/// The changes to ask for. `present` matters only to relative counts.
-pub(crate) fn updates(
-    scales: &[Scale],
-    present: &[Formation],
+/// The changes of a whole command line, each process type once.
+pub(crate) fn all(
+    texts: &[String],
+    parse: fn(&str) -> Result<FormationUpdate, ScaleError>,
 ) -> Result<Vec<FormationUpdate>, ScaleError> {
-    let mut updates: Vec<FormationUpdate> = Vec::with_capacity(scales.len());
-    for scale in scales {
+    let mut updates: Vec<FormationUpdate> = Vec::with_capacity(texts.len());
+    for text in texts {
+        let update = parse(text)?;
         if updates
             .iter()
-            .any(|update| update.process_type == scale.process_type)
+            .any(|other| other.process_type == update.process_type)
         {
-            return Err(ScaleError::Twice(scale.process_type.clone()));
+            return Err(ScaleError::Twice(update.process_type));
         }
-        updates.push(FormationUpdate {
-            process_type: scale.process_type.clone(),
-            quantity: scale
-                .count
-                .map(|count| absolute(count, scale, present))
-                .transpose()?,
-            size: scale.size.clone(),
-        });
+        updates.push(update);
     }
     Ok(updates)
-}
-
-fn absolute(count: Count, scale: &Scale, present: &[Formation]) -> Result<u32, ScaleError> {
-    if let Count::Exactly(quantity) = count {
-        return Ok(quantity);
-    }
-    let process_type = scale.process_type.clone();
-    let has = present
-        .iter()
-        .find(|row| row.process_type == process_type)
-        .map(|row| row.quantity);
-    let Some(has) = has else {
-        let known = present.iter().map(|row| row.process_type.clone()).collect();
-        return Err(ScaleError::Unknown {
-            wanted: process_type,
-            known,
-        });
-    };
-    match count {
-        Count::Exactly(quantity) => Ok(quantity),
-        Count::More(more) if has.saturating_add(more) <= QUANTITY_MAX => Ok(has + more),
-        Count::More(more) => Err(ScaleError::Count(format!("{process_type}+{more}"))),
-        Count::Fewer(fewer) => has.checked_sub(fewer).ok_or(ScaleError::TooFew {
-            process_type,
-            has,
-            fewer,
-        }),
-    }
-}
-
-fn list(names: &[ProcessType]) -> String {
-    let names: Vec<&str> = names.iter().map(ProcessType::as_str).collect();
-    if names.is_empty() {
-        "none yet; push it first".into()
-    } else {
-        names.join(", ")
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fairway_api::{
-    formation::{Formation, FormationUpdate, QUANTITY_MAX},
+    formation::{Formation, FormationUpdate, QUANTITY_MAX, Quantity},
     ids::AppId,
     names::{ProcessType, SizeName},
     sizes,
@@ -72,15 +72,12 @@ pub async fn scale(
     let app = apps::get(db, app).await?;
     let before = list(db, &app).await?;
     for update in updates {
-        let known = before
-            .iter()
-            .any(|row| row.process_type == update.process_type);
-        if !known {
-            return Err(unknown_type(&update.process_type, &before));
-        }
+        let process_type = &update.process_type;
+        let row = before.iter().find(|row| row.process_type == *process_type);
+        let row = row.ok_or_else(|| unknown_type(process_type, &before))?;
         let size = update.size.as_ref().map(known_size).transpose()?;
-        check_quantity(update)?;
-        let (process_type, quantity) = (&update.process_type, update.quantity);
+        let quantity = update.quantity.map(|quantity| count(row, quantity));
+        let quantity = quantity.transpose()?;
         formation::scale(db, app.id, process_type, quantity, size.as_ref(), now()).await?;
     }
     let after = list(db, &app).await?;
@@ -91,17 +88,25 @@ pub async fn scale(
     Ok(after)
 }
 
-fn check_quantity(update: &FormationUpdate) -> Answer<()> {
-    if update
-        .quantity
-        .is_some_and(|quantity| quantity > QUANTITY_MAX)
-    {
+/// The count that is wanted of a process type that has `row`.
+fn count(row: &Formation, quantity: Quantity) -> Answer<u32> {
+    let wanted = match quantity {
+        Quantity::Exactly(count) => count,
+        Quantity::More(step) => row.quantity.saturating_add(step),
+        Quantity::Fewer(step) => row.quantity.checked_sub(step).ok_or_else(|| {
+            Problem::invalid(format!(
+                "{} has {}, so {step} cannot be taken away.",
+                row.process_type, row.quantity
+            ))
+        })?,
+    };
+    if wanted > QUANTITY_MAX {
         return Err(Problem::invalid(format!(
             "A process type can have at most {QUANTITY_MAX} pods."
         ))
         .hint("Use a larger size, or split the app."));
     }
-    Ok(())
+    Ok(wanted)
 }
 
 fn known_size(size: &SizeName) -> Answer<SizeName> {

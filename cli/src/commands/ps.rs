@@ -13,7 +13,7 @@ use fairway_api::{
 use crate::{
     failure::Failure,
     output::table,
-    scale::{self, Scale, ScaleError},
+    scale::{self, ScaleError},
     session::Session,
 };
 
@@ -109,10 +109,7 @@ impl From<ScaleError> for Failure {
             ScaleError::TypeShape(_) | ScaleError::Name(_) => {
                 failure.with_hint("app ps:type lists the sizes.")
             }
-            ScaleError::Unknown { .. } => {
-                failure.with_hint("A process type comes from the Procfile of the deployed code.")
-            }
-            ScaleError::Twice(_) | ScaleError::TooFew { .. } => failure,
+            ScaleError::Twice(_) => failure,
         }
     }
 }
@@ -207,44 +204,27 @@ fn one_line(formation: &[Formation]) -> String {
 }
 
 async fn change(changes: &[String], session: &Session) -> Result<(), Failure> {
-    let scales: Vec<Scale> = changes
-        .iter()
-        .map(|text| scale::parse_scale(text))
-        .collect::<Result<_, _>>()?;
+    let updates = scale::all(changes, scale::parse_scale)?;
     let (client, app) = session.app()?;
-    let present = if scale::is_relative(&scales) {
-        client.formation(&app).await?
-    } else {
-        Vec::new()
-    };
-    apply(&client, &app, scale::updates(&scales, &present)?, session).await
+    apply(&client, &app, updates, session).await
 }
 
 async fn resize(changes: &[String], session: &Session) -> Result<(), Failure> {
-    let one_for_all = match changes {
-        [size] if !size.contains('=') => Some(scale::parse_size(size)?),
-        _ => None,
-    };
-    let scales: Vec<Scale> = match one_for_all {
-        Some(_) => Vec::new(),
-        None => changes
-            .iter()
-            .map(|text| scale::parse_type(text))
-            .collect::<Result<_, _>>()?,
-    };
+    if let [size] = changes
+        && !size.contains('=')
+    {
+        let size = scale::parse_size(size)?;
+        let (client, app) = session.app()?;
+        let present = client.formation(&app).await?.into_iter();
+        let updates = present.map(|row| FormationUpdate {
+            process_type: row.process_type,
+            quantity: None,
+            size: Some(size.clone()),
+        });
+        return apply(&client, &app, updates.collect(), session).await;
+    }
+    let updates = scale::all(changes, scale::parse_type)?;
     let (client, app) = session.app()?;
-    let updates = match one_for_all {
-        None => scale::updates(&scales, &[])?,
-        Some(size) => {
-            let present = client.formation(&app).await?.into_iter();
-            let all = present.map(|row| FormationUpdate {
-                process_type: row.process_type,
-                quantity: None,
-                size: Some(size.clone()),
-            });
-            all.collect()
-        }
-    };
     apply(&client, &app, updates, session).await
 }
 

@@ -204,9 +204,10 @@ fn of_shop(method: &Method, path: &[&str], body: &Value, base: &str) -> Option<V
             let quantity = |kind: &str, usual: u64| {
                 let updates = body["updates"].as_array().unwrap();
                 let update = updates.iter().find(|update| update["type"] == json!(kind));
-                update
-                    .and_then(|update| update["quantity"].as_u64())
-                    .unwrap_or(usual)
+                update.map_or(usual, |update| match update["quantity"].as_str() {
+                    Some(step) => usual.saturating_add_signed(step.parse().unwrap()),
+                    None => update["quantity"].as_u64().unwrap_or(usual),
+                })
             };
             fix::formation(quantity("web", 3), quantity("worker", 1))
         }

@@ -92,6 +92,7 @@ pub(crate) fn release(version: u64, status: &str, current: bool) -> Value {
     json!({
         "id": uuid(30), "app": app_ref(), "version": version,
         "description": format!("Deploy 1a2b3c4{version}"), "status": status, "current": current,
+        "eligible_for_rollback": status == "succeeded",
         "user": user(), "addon_plan_names": [], "slug": null, "output_stream_url": null,
         "image": format!("sha256:{}", "ab".repeat(32)), "commit": "1a2b3c4d".repeat(5),
         "config_version": 2,

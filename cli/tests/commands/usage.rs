@@ -39,7 +39,7 @@ fn colon_and_space_form_do_the_same() {
 }
 
 /// A command line, its exit code, and what stderr has to say.
-const MISTAKES: [(&str, i32, &str); 34] = [
+const MISTAKES: [(&str, i32, &str); 33] = [
     (
         "nonsense",
         2,
@@ -60,11 +60,6 @@ const MISTAKES: [(&str, i32, &str); 34] = [
     ("ps --wrong", 2, "unexpected argument '--wrong' found"),
     ("ps:scale web", 2, "does not say what to scale"),
     ("ps:scale web=2 web=3", 2, "web is named twice"),
-    (
-        "ps:scale cron+1",
-        2,
-        "no process type cron; it has web, worker",
-    ),
     ("config:set GREETING", 2, "written NAME=VALUE"),
     ("config:set 1A=2", 2, "not start with a digit"),
     ("config:get MISSING", 3, "has no config var MISSING"),

@@ -11,7 +11,7 @@ use fairway_api::{
     apps::AppPatch,
     dynos::{Dyno, DynoState},
     events::Event,
-    formation::{Formation, FormationBatch, FormationUpdate},
+    formation::{Formation, FormationBatch, FormationUpdate, Quantity},
     names::{AppName, ProcessType},
     sizes::Size,
 };
@@ -97,7 +97,7 @@ async fn scale(
 ) -> Result<Redirect, PageError> {
     let update = FormationUpdate {
         process_type: form.process_type,
-        quantity: Some(form.quantity),
+        quantity: Some(Quantity::Exactly(form.quantity)),
         size: Some(form.size),
     };
     session

@@ -60,6 +60,32 @@ async fn an_app_without_a_name_gets_one() {
 }
 
 #[tokio::test]
+async fn apps_are_listed_by_owner() {
+    let rig = Rig::new().await;
+    rig.app("shop").await;
+    let named = json!({ "name": "other" });
+    rig.call(&rig.bob, "POST", "/apps", named).await.expect(201);
+    let names = async |token: &str, user: &str| {
+        let reply = rig.get(token, &format!("/users/{user}/apps")).await;
+        let apps = reply.expect(200);
+        let apps = apps.as_array().unwrap();
+        let names = apps
+            .iter()
+            .map(|app| app["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&rig.alice, "~").await, ["shop"]);
+    assert_eq!(names(&rig.alice, "alice@example.com").await, ["shop"]);
+    assert_eq!(names(&rig.admin, "~").await, [""; 0]);
+    assert_eq!(names(&rig.admin, "bob@example.com").await, ["other"]);
+    for other in ["bob@example.com", "nobody@example.com"] {
+        rig.get(&rig.alice, &format!("/users/{other}/apps"))
+            .await
+            .expect(404);
+    }
+}
+
+#[tokio::test]
 async fn config_vars_change_in_releases_and_only_when_they_change() {
     let rig = Rig::new().await;
     let alice = rig.alice.as_str();
@@ -170,6 +196,23 @@ async fn scaling_is_all_or_nothing() {
         .await
         .expect(200);
     assert_eq!(quantities().await, [3, 0]);
+
+    // As the heroku CLI sends it.
+    for (text, expect) in [("2", [2, 0]), ("+3", [5, 0]), ("-5", [0, 0])] {
+        let step = json!({ "updates": [{ "type": "web", "quantity": text }] });
+        scale(step).await.expect(200);
+        assert_eq!(quantities().await, expect, "{text}");
+    }
+    for (text, says) in [
+        ("-1", "web has 0"),
+        ("+1001", "at most 1000"),
+        ("x", "\"+1\""),
+    ] {
+        let step = json!({ "updates": [{ "type": "web", "quantity": text }] });
+        let error = scale(step).await.expect(422);
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(says), "{text}: {message}");
+    }
 }
 
 #[tokio::test]
