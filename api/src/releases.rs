@@ -23,6 +23,8 @@ pub struct Release {
     pub description: String,
     pub status: ReleaseStatus,
     pub current: bool,
+    /// It has an image and did not fail, so one can go back to it.
+    pub eligible_for_rollback: bool,
     pub user: UserRef,
     pub addon_plan_names: Vec<String>,
     /// Heroku's name for what was built; null here, `image` says it.

@@ -149,6 +149,22 @@ pub(crate) async fn rescue_config(
     Ok(())
 }
 
+/// Whether a release can be made from this one again.
+pub fn can_return_to(release: &ReleaseRow) -> Result<(), DeployError> {
+    let version = release.version;
+    if release.image.is_none() {
+        return Err(DeployError::Refused(format!(
+            "v{version} has no image to run."
+        )));
+    }
+    if release.status == ReleaseStatus::Failed {
+        return Err(DeployError::Refused(format!(
+            "v{version} failed when it was deployed; it never ran."
+        )));
+    }
+    Ok(())
+}
+
 /// A new release that copies image and config vars of an older one. The config vars become a new
 /// version too, so that what `config` shows is what runs.
 pub async fn roll_back(
@@ -159,16 +175,7 @@ pub async fn roll_back(
     user: &UserRef,
     now: DateTime<Utc>,
 ) -> Result<ReleaseRow, DeployError> {
-    let refused = |text: String| Err(DeployError::Refused(text));
-    if to.image.is_none() {
-        return refused(format!("v{} has no image to run.", to.version));
-    }
-    if to.status == ReleaseStatus::Failed {
-        let version = to.version;
-        return refused(format!(
-            "v{version} failed when it was deployed; it never ran."
-        ));
-    }
+    can_return_to(to)?;
     let config_version = if to.config_version == app.config_version {
         app.config_version
     } else {

@@ -13,6 +13,7 @@ mod accounts;
 mod apps;
 mod builds;
 mod config_vars;
+mod constants;
 mod domains;
 mod dynos;
 mod events;
@@ -74,6 +75,7 @@ fn public() -> Router<AppState> {
         .merge(apps::routes())
         .merge(builds::routes())
         .merge(config_vars::routes())
+        .merge(constants::routes())
         .merge(domains::routes())
         .merge(dynos::routes())
         .merge(events::routes())

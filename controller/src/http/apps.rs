@@ -1,17 +1,20 @@
 //! Apps.
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::Response, routing::get};
-use fairway_api::apps::{App, AppPatch, Named, NewApp};
-use uuid::Uuid;
+use fairway_api::{
+    apps::{App, AppPatch, NewApp},
+    ids::UserId,
+};
 
 use super::{
     caller::{AppAccess, User},
-    extract,
+    constants,
+    extract::{self, Id},
     range::{Column, Order, Range},
 };
 use crate::{
     apps,
-    problem::Answer,
+    problem::{Answer, Problem},
     state::AppState,
     store::{self, Db, apps::AppRow},
 };
@@ -19,6 +22,7 @@ use crate::{
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/apps", get(list).post(create))
+        .route("/users/{id}/apps", get(list_of_user))
         .route("/apps/{app}", get(info).patch(update).delete(destroy))
 }
 
@@ -30,15 +34,6 @@ const ORDER: Order = Order {
     descending: false,
     rows: 1_000,
 };
-
-/// Fairway runs in one place and has one stack; the Platform API wants both named, with an id that
-/// stays.
-fn named(id: u128, name: &str) -> Named {
-    Named {
-        id: Uuid::from_u128(id),
-        name: name.into(),
-    }
-}
 
 /// An app as the Platform API shows it.
 pub(super) fn shown(state: &AppState, app: AppRow, slug_size: Option<u64>) -> App {
@@ -53,9 +48,9 @@ pub(super) fn shown(state: &AppState, app: AppRow, slug_size: Option<u64>) -> Ap
         git_url: format!("{base}/{}.git", app.name),
         git_ssh_url: format!("ssh://git@{}{ssh_port}/{}.git", config.ssh_host, app.name),
         web_url: config.web_url(&app.name),
-        region: named(1, "local"),
-        build_stack: named(2, "fairway"),
-        stack: named(2, "fairway"),
+        region: constants::region(),
+        build_stack: constants::stack(),
+        stack: constants::stack(),
         repo_size: None,
         slug_size,
         buildpack_provided_description: None,
@@ -80,14 +75,41 @@ async fn shown_whole(state: &AppState, db: &mut Db, app: AppRow) -> Answer<App> 
     Ok(shown(state, app, image.map(|image| image.size_bytes)))
 }
 
+/// All that the caller may see.
 async fn list(State(state): State<AppState>, User(caller): User, range: Range) -> Answer<Response> {
-    let wanted = range.of(&ORDER)?;
     let owner = (!caller.account.is_admin()).then(|| caller.id());
+    list_of(&state, owner, &range).await
+}
+
+/// Those of one account; `~` is the caller's own. For all but admins there are no others.
+async fn list_of_user(
+    State(state): State<AppState>,
+    User(caller): User,
+    Id(user): Id,
+    range: Range,
+) -> Answer<Response> {
+    let owner = if user == "~" {
+        caller.id()
+    } else {
+        let accounts = store::accounts::list(&mut *state.store.read().await?).await?;
+        let mut visible = accounts
+            .into_iter()
+            .filter(|account| caller.account.is_admin() || account.id == caller.id());
+        let found = visible.find(|account| {
+            account.email.as_str().eq_ignore_ascii_case(&user) || account.id.to_string() == user
+        });
+        found.ok_or_else(|| Problem::not_found("account"))?.id
+    };
+    list_of(&state, Some(owner), &range).await
+}
+
+async fn list_of(state: &AppState, owner: Option<UserId>, range: &Range) -> Answer<Response> {
+    let wanted = range.of(&ORDER)?;
     let mut tx = state.store.read().await?;
     let rows = store::apps::list(&mut tx, owner, wanted.page()).await?;
     let apps = rows
         .into_iter()
-        .map(|row| shown(&state, row, None))
+        .map(|row| shown(state, row, None))
         .collect();
     Ok(wanted.answer(apps, |app: &App, column| match column {
         "name" => app.name.to_string(),

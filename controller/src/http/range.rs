@@ -121,7 +121,8 @@ impl Range {
         wanted.page.from = bound(column, from.trim_start_matches([']', '[']))?;
         wanted.page.to = bound(column, to.trim_end_matches([']', '[']))?;
         for option in options
-            .split(',')
+            // Heroku's own clients end the last one with a semicolon.
+            .split([',', ';'])
             .map(str::trim)
             .filter(|option| !option.is_empty())
         {

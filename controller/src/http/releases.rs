@@ -9,6 +9,7 @@ use super::{
     range::{Column, Order, Range},
 };
 use crate::{
+    deploy,
     problem::Answer,
     releases,
     state::AppState,
@@ -31,6 +32,7 @@ const ORDER: Order = Order {
 };
 
 fn shown(app: &AppRow, release: ReleaseRow) -> Release {
+    let eligible_for_rollback = deploy::can_return_to(&release).is_ok();
     let (image, processes) = release
         .image
         .map(|built| (built.image, built.processes))
@@ -38,6 +40,7 @@ fn shown(app: &AppRow, release: ReleaseRow) -> Release {
     let processes = processes.unwrap_or_default().into_iter();
     Release {
         current: app.current_release == Some(release.id),
+        eligible_for_rollback,
         id: release.id,
         app: app.app(),
         version: release.version,

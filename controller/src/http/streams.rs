@@ -10,7 +10,7 @@ use axum::{
     Router,
     body::Body,
     extract::{State, WebSocketUpgrade},
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -122,9 +122,15 @@ async fn logs(
     State(state): State<AppState>,
     id: Id,
     Query(signature): Query<Signature>,
+    headers: HeaderMap,
 ) -> Answer<Response> {
     let path = format!("/streams/logs/{}", id.0);
-    let claim: LogClaim = verify(&state, &path, &signature.sig)?;
+    let mut claim: LogClaim = verify(&state, &path, &signature.sig)?;
+    let form = Form::of(&headers);
+    if headers.contains_key(LAST_EVENT_ID) {
+        // It was here before and comes back after a break.
+        claim.lines = 0;
+    }
     let followed = state
         .logs
         .follow(claim.app, claim.filter.clone(), claim.lines);
@@ -132,15 +138,62 @@ async fn logs(
         Problem::new(ErrorId::RateLimit, "Too many follow the log of this app.")
             .hint("Close some of the log sessions.")
     })?;
-    Ok(text(&state, log_lines(followed, claim)))
+    Ok(streamed(
+        &state,
+        form.content_type(),
+        log_lines(followed, claim, form),
+    ))
+}
+
+/// The header by which a reader of events says that it comes back.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// How lines are sent.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// As they are: for `curl` and `app`.
+    Text,
+    /// As server-sent events: the heroku CLI asks for these.
+    Events,
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Self {
+        let accept = headers.get(header::ACCEPT).map(HeaderValue::as_bytes);
+        match accept {
+            Some(kinds) if kinds.starts_with(b"text/event-stream") => Self::Events,
+            _ => Self::Text,
+        }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => PLAIN_TEXT,
+            Self::Events => "text/event-stream",
+        }
+    }
+
+    /// One line, which has no line end.
+    fn frame(self, line: &str) -> String {
+        match self {
+            Self::Text => format!("{line}\n"),
+            // Without an id a reader that comes back would not say so, and get the past again.
+            Self::Events => format!("id: 1\ndata: {line}\n\n"),
+        }
+    }
 }
 
 /// The past in one piece, then, for a tail, each line as it comes.
-fn log_lines(followed: Followed, claim: LogClaim) -> impl Stream<Item = io::Result<Bytes>> {
+fn log_lines(
+    followed: Followed,
+    claim: LogClaim,
+    form: Form,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    let rendered = move |line: &LogLine| form.frame(&line.render());
     let past: String = followed.past.iter().map(rendered).collect();
     let past = stream::iter((!past.is_empty()).then(|| Ok(Bytes::from(past))));
     let live = claim.tail.then_some(followed.live);
-    let live = stream::unfold((live, claim.filter), |(live, filter)| async move {
+    let live = stream::unfold((live, claim.filter), move |(live, filter)| async move {
         let mut live = live?;
         loop {
             match live.recv().await {
@@ -150,9 +203,9 @@ fn log_lines(followed: Followed, claim: LogClaim) -> impl Stream<Item = io::Resu
                 Ok(_) => {}
                 Err(RecvError::Lagged(lines)) => {
                     let note = format!(
-                        "{lines} lines were left out: they came faster than they were read.\n"
+                        "{lines} lines were left out: they came faster than they were read."
                     );
-                    return Some((Ok(Bytes::from(note)), (Some(live), filter)));
+                    return Some((Ok(Bytes::from(form.frame(&note))), (Some(live), filter)));
                 }
                 // The app is gone.
                 Err(RecvError::Closed) => return None,
@@ -160,10 +213,6 @@ fn log_lines(followed: Followed, claim: LogClaim) -> impl Stream<Item = io::Resu
         }
     });
     past.chain(live)
-}
-
-fn rendered(line: &LogLine) -> String {
-    line.render() + "\n"
 }
 
 async fn build_output(
@@ -205,23 +254,29 @@ async fn push_has_ended(state: &AppState, build: BuildId) -> Answer<bool> {
         .is_some())
 }
 
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+
 /// Plain text that comes over time, at most until the process ends.
 pub(super) fn text(
     state: &AppState,
     body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
 ) -> Response {
+    streamed(state, PLAIN_TEXT, body)
+}
+
+fn streamed(
+    state: &AppState,
+    content_type: &'static str,
+    body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+) -> Response {
     let body = body.take_until(state.closing.clone().cancelled_owned());
-    let mut response = Body::from_stream(body).into_response();
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    // Proxies on the way must not collect it.
-    response
-        .headers_mut()
-        .insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        // Proxies on the way must not collect it.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, Body::from_stream(body)).into_response()
 }
 
 async fn attach(

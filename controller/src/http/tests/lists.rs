@@ -55,6 +55,9 @@ async fn pages_follow_one_another_until_the_end() {
         column(&down.expect(200), "name"),
         ["delta", "charlie", "bravo"]
     );
+    // As the heroku CLI asks for domains.
+    let semicolon = list(&rig, "/apps", "name ..; max=1000;").await;
+    assert_eq!(column(&semicolon.expect(200), "name").len(), 5);
     let by_id = list(&rig, "/apps", "id ..").await;
     assert_eq!(
         column(&by_id.expect(200), "name")[..2],

@@ -64,6 +64,13 @@ async fn answers_fit_the_platform_apis_schema() {
         "dyno-size",
         &rig.get(&alice, "/dyno-sizes").await.expect(200),
     );
+    for (definition, path) in [
+        ("stack", "/stacks"),
+        ("region", "/regions"),
+        ("collaborator", "/apps/shop/collaborators"),
+    ] {
+        check(definition, &rig.get(&alice, path).await.expect(200));
+    }
     let set = json!({ "GREETING": "hello" });
     let vars = rig
         .call(&alice, "PATCH", "/apps/shop/config-vars", set)

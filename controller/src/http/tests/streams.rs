@@ -119,6 +119,30 @@ async fn a_log_session_shows_the_past_and_what_comes() {
 }
 
 #[tokio::test]
+async fn a_log_session_is_a_stream_of_events_for_who_asks_for_it() {
+    let rig = Rig::new().await;
+    let app = rig.app("shop").await;
+    let one = line(&app, "web.1", LogSource::App, "one");
+    rig.state().logs.append(vec![one]).await;
+    let url = session(&rig, json!({})).await;
+    let events = |header: (&'static str, &'static str)| {
+        let request = axum::http::Request::builder()
+            .uri(path(&url))
+            .header("accept", "text/event-stream")
+            .header(header.0, header.1);
+        rig.send(request.body(Body::empty()).unwrap())
+    };
+    let first = events(("cache-control", "no-cache")).await;
+    assert_eq!(first.headers["content-type"], "text/event-stream");
+    assert_eq!(
+        first.text,
+        "id: 1\ndata: 1970-01-01T00:00:00.000000+00:00 app[web.1]: one\n\n"
+    );
+    let back = events(("last-event-id", "1")).await;
+    assert_eq!(back.text, "", "what it has seen does not come again");
+}
+
+#[tokio::test]
 async fn a_signature_opens_its_own_stream_only() {
     let rig = Rig::new().await;
     rig.app("shop").await;
