@@ -15,6 +15,7 @@ use crate::{
     ids::{BuildId, ReleaseId},
     images::{ImageRef, RegistryAccess},
     names::{AppName, BranchName, BuilderName, ConfigName, ProcessType},
+    placement::Placement,
     pods::StopPolicy,
     secret::Secret,
 };
@@ -172,11 +173,15 @@ pub struct BuiltProcess {
     pub stop: Option<StopPolicy>,
 }
 
-/// Count and size that app.json asks for.
+/// What app.json asks for a process type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InitialFormation {
     pub quantity: u32,
     pub size: Option<String>,
+    /// Where its pods may run. Unlike count and size, which are a beginning, it belongs to the
+    /// release.
+    #[serde(default)]
+    pub placement: Placement,
 }
 
 /// `GET /internal/builds/{id}/verdict`: how the whole push ended; 204 when it has not after

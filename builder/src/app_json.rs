@@ -5,7 +5,8 @@
 //!
 //! ```json
 //! { "healthchecks": { "web": [ { "type": "startup", "path": "/health" } ] },
-//!   "formation":    { "web": { "quantity": 2, "size": "standard-1x" } },
+//!   "formation":    { "web": { "quantity": 2, "size": "standard-1x",
+//!                              "placement": { "require": ["disk=ssd"] } } },
 //!   "stop":         { "web": { "signal": "SIGINT", "grace": 60 } } }
 //! ```
 //!
@@ -18,6 +19,7 @@ use fairway_api::{
     build_orders::InitialFormation,
     checks::{Check, Checks, Periodic, STARTUP_DEADLINE_SECS_DEFAULT, STARTUP_DEADLINE_SECS_MAX},
     names::ProcessType,
+    placement::Placement,
     pods::{STOP_GRACE_SECS_DEFAULT, STOP_GRACE_SECS_MAX, StopPolicy},
 };
 use serde::Deserialize;
@@ -110,6 +112,8 @@ enum CheckKind {
 struct Formation {
     quantity: Option<u32>,
     size: Option<String>,
+    #[serde(default)]
+    placement: Placement,
 }
 
 #[derive(Deserialize)]
@@ -134,11 +138,16 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<AppJson, AppJsonError> {
     for (process_type, formation) in file.formation.unwrap_or_default() {
         let at = format!("formation.{process_type}.quantity");
         let quantity = within(at, formation.quantity.unwrap_or(1), 0, QUANTITY_MAX)?;
+        formation.placement.check().map_err(|why| {
+            let at = format!("formation.{process_type}.placement");
+            refused(at, why.to_string())
+        })?;
         app.formation.insert(
             process_type,
             InitialFormation {
                 quantity,
                 size: formation.size,
+                placement: formation.placement,
             },
         );
     }

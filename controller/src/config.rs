@@ -7,6 +7,7 @@ use fairway_api::{
     names::{AppName, BuilderName, Hostname, NodeName, RouterName},
     secret::Secret,
 };
+use fairway_scheduler::policy::Policy;
 use url::Url;
 
 /// Everything a controller has to be told.
@@ -32,6 +33,8 @@ pub struct Config {
     pub create_on_push: bool,
     /// The most bytes that one app's git repository may have.
     pub repository_bytes_max: u64,
+    /// How pods are shared out over the machines.
+    pub placement: Policy,
 }
 
 /// What a part of the platform is, and how it proves it.

@@ -58,6 +58,7 @@ mod reconcile;
 pub use accounts::readable_password;
 pub use config::{Config, Role, RoleCredential};
 pub use controller::Controller;
+pub use fairway_scheduler::policy::Policy;
 pub use http::not_found;
 
 mod controller;

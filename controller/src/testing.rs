@@ -16,6 +16,7 @@ use fairway_api::{
     names::ProcessType,
     secret::Secret,
 };
+use fairway_scheduler::policy::Policy;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -100,6 +101,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
         ],
         create_on_push: false,
         repository_bytes_max: 1_000_000,
+        placement: Policy::default(),
     }
 }
 

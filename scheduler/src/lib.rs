@@ -22,6 +22,7 @@
 
 // What goes in and what comes out.
 pub mod action;
+pub mod policy;
 pub mod snapshot;
 
 // The end of pods, and which machine runs a new one.
@@ -29,8 +30,8 @@ pub mod drain;
 
 pub mod place;
 
-pub mod filter;
-pub mod score;
+mod filter;
+mod score;
 
 // What should change: in the order in which the rules run.
 pub mod rollout;

@@ -7,7 +7,8 @@ use fairway_api::{ids::PodId, names::NodeName};
 
 use crate::{
     action::{Action, NewPod},
-    snapshot::{Node, NodeState, Pod, Routers},
+    filter,
+    snapshot::{App, Node, NodeState, Pod, Routers},
 };
 
 /// What the rules see besides the app, and where they say what to do.
@@ -73,11 +74,11 @@ impl<'a> Pass<'a> {
 
     /// True when the pod's machine cannot or should not keep it and there is another that takes
     /// pods. Without another one it stays: nothing would be won.
-    pub(crate) fn must_move(&self, pod: &Pod) -> bool {
+    pub(crate) fn must_move(&self, app: &App, pod: &Pod) -> bool {
         let Some(here) = &pod.node else { return false };
-        let leaves = match self.nodes.get(here).map(|node| node.state) {
-            Some(NodeState::Ready | NodeState::Cordoned) => false,
-            Some(NodeState::Draining | NodeState::Lost) | None => true,
+        let leaves = match self.nodes.get(here) {
+            Some(node) => node.is_left() || is_driven_away(app, pod, node),
+            None => true,
         };
         let takes = |node: &Node| node.state == NodeState::Ready && node.capacity.is_some();
         leaves
@@ -100,5 +101,14 @@ impl<'a> Pass<'a> {
     /// When the rules since the last call want to look again.
     pub(crate) fn take_wake(&mut self) -> Option<DateTime<Utc>> {
         self.wake_at.take()
+    }
+}
+
+/// True if the machine has a taint that drives the pod away.
+fn is_driven_away(app: &App, pod: &Pod, node: &Node) -> bool {
+    let mut taints = node.evicting().peekable();
+    taints.peek().is_some() && {
+        let placement = app.placement(pod);
+        taints.any(|taint| !filter::bears(&placement, taint))
     }
 }

@@ -1,88 +1,179 @@
 //! Binds pods to machines: filter, then the best score. A pod that fits nowhere keeps one reason
 //! per machine.
 //!
+//! ```text
+//! waiting pods ──> classes of equal needs ──> machines filtered once ──> heaps ──> one by one
+//!   (by priority,       (class)                  (filter, seats)         (score)
+//!    then by age)
+//! ```
+//!
 //! A binding never changes; a pod that has to move is replaced by a new one ([`crate::slots`]).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    rc::Rc,
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use fairway_api::{
     ids::{AppId, PodId},
-    names::{NodeName, ProcessType},
+    names::{NodeName, SizeName},
+    placement::{Expression, Placement},
 };
 
+use self::{
+    class::{Class, Names, Rules},
+    cluster::Cluster,
+    reasons::Reasons,
+    seats::{Eligible, Seats},
+};
 use crate::{
     action::{Action, Step},
-    filter::{self, MEMORY_OVERCOMMIT, Refusal},
-    score::Score,
+    filter,
+    policy::Policy,
     snapshot::{App, Node, Pod, PodIntent, resources},
 };
 
-/// The machines with what is promised on them.
-pub(crate) struct Cluster<'a> {
-    machines: Vec<Machine<'a>>,
+pub(crate) mod cluster;
+
+mod class;
+mod reasons;
+mod seats;
+
+/// Which pods are bound to each machine, and whose they are.
+pub(crate) type Bound = BTreeMap<NodeName, BTreeMap<PodId, AppId>>;
+
+/// What placing looks at besides the apps.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) nodes: &'a BTreeMap<NodeName, Node>,
+    pub(crate) policy: &'a Policy,
+    pub(crate) now: DateTime<Utc>,
 }
 
-/// One machine and what is promised on it.
-pub(crate) struct Machine<'a> {
-    pub(crate) name: &'a NodeName,
-    pub(crate) node: &'a Node,
-    pub(crate) memory_bytes: u64,
-    pub(crate) cpu_millis: u64,
-    services: HashMap<(AppId, ProcessType), u32>,
+/// What is promised where: counted when it is first needed, and kept up to date from then on.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    cluster: Option<Cluster>,
+    eligible: HashMap<Arc<Placement>, Rc<Eligible>>,
 }
 
-/// Binds every pod of these apps that waits for a machine, oldest first.
-pub(crate) fn bind(
-    apps: &mut BTreeMap<AppId, App>,
-    nodes: &BTreeMap<NodeName, Node>,
-    now: DateTime<Utc>,
-    of_apps: &BTreeSet<AppId>,
-    steps: &mut Vec<Step>,
-    bound: &mut BTreeMap<NodeName, BTreeMap<PodId, AppId>>,
-) {
-    let mut waiting: Vec<(PodId, AppId)> = of_apps
-        .iter()
-        .filter_map(|app| apps.get(app))
-        .flat_map(|app| {
-            app.pods
-                .values()
-                .filter(|pod| waits(pod))
-                .map(|pod| (pod.id, app.id))
-        })
-        .collect();
-    if waiting.is_empty() {
-        return;
+impl Places {
+    /// A pod takes part of its machine from now on.
+    pub(crate) fn promise(&mut self, app: AppId, pod: &Pod) {
+        if let Some(cluster) = &mut self.cluster
+            && let Some(index) = pod.node.as_ref().and_then(|node| cluster.index(node))
+        {
+            cluster.add(app, pod, index);
+        }
     }
-    waiting.sort_unstable();
-    let mut cluster = Cluster::new(apps, nodes);
-    for (id, app) in waiting {
-        let Some(app) = apps.get_mut(&app) else {
-            continue;
+
+    /// A pod that held part of its machine does so no longer.
+    pub(crate) fn take_back(&mut self, app: AppId, pod: &Pod) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.remove(app, pod);
+        }
+    }
+
+    /// A machine came, went, or is another than it was.
+    pub(crate) fn set_node(&mut self, name: &NodeName, node: Option<&Node>) {
+        self.eligible.clear();
+        let updated = match (&mut self.cluster, node) {
+            (Some(cluster), Some(node)) => cluster.update(name, node),
+            _ => false,
         };
-        let Some(pod) = app.pods.get(&id) else {
-            continue;
-        };
-        let action = match cluster.place(app.id, pod) {
-            Ok(node) => Action::Bind { pod: id, node },
-            Err(refusals) => {
-                let why = explain(&refusals);
-                if pod.unplaced.as_ref() == Some(&why) {
+        if !updated {
+            self.forget();
+        }
+    }
+
+    /// Everything is to be counted anew.
+    pub(crate) fn forget(&mut self) {
+        self.cluster = None;
+        self.eligible.clear();
+    }
+
+    /// Binds every pod of these apps that waits for a machine: those of the highest priority
+    /// first, then the class that waits longest.
+    pub(crate) fn bind(
+        &mut self,
+        apps: &mut BTreeMap<AppId, App>,
+        around: &Surroundings<'_>,
+        of_apps: &BTreeSet<AppId>,
+        steps: &mut Vec<Step>,
+        bound: &mut Bound,
+    ) {
+        let now = around.now;
+        let classes = waiting(apps, of_apps);
+        if classes.is_empty() {
+            return;
+        }
+        let cluster = self
+            .cluster
+            .get_or_insert_with(|| Cluster::new(apps, around.nodes, around.policy));
+        let names = Names::default();
+        // Nothing is given back while pods are bound: what found no room finds none later.
+        let mut full: HashMap<(Arc<Placement>, SizeName), Rc<str>> = HashMap::new();
+        for (class, pods) in classes {
+            let eligible = self
+                .eligible
+                .entry(Arc::clone(&class.placement))
+                .or_insert_with(|| Rc::new(Eligible::new(cluster, &class.placement)));
+            let shape = (Arc::clone(&class.placement), class.size.clone());
+            if let Some(why) = full.get(&shape) {
+                for pod in pods {
+                    unplaced(apps, class.app, pod, why, now, steps);
+                }
+                continue;
+            }
+            let rules = Rules::new(&class, cluster, apps, &names);
+            let mut seats = Seats::new(cluster, &class, &rules, eligible);
+            let mut why: Option<Rc<str>> = None;
+            for pod in pods {
+                let seat = match why {
+                    None => seats.take(cluster),
+                    Some(_) => None,
+                };
+                if let Some(seat) = seat {
+                    let node = cluster.machine(seat.machine).name.clone();
+                    bound
+                        .entry(node.clone())
+                        .or_default()
+                        .insert(pod, class.app);
+                    act(apps, class.app, Action::Bind { pod, node }, now, steps);
+                    if let Some(bound) = apps.get(&class.app).and_then(|app| app.pods.get(&pod)) {
+                        cluster.add(class.app, bound, seat.machine);
+                    }
+                    seats.put_back(cluster, seat);
                     continue;
                 }
-                Action::Unplaced { pod: id, why }
+                let why = why.get_or_insert_with(|| explain(&seats.reasons(cluster)));
+                unplaced(apps, class.app, pod, why, now, steps);
             }
-        };
-        app.apply(&action, now);
-        if let Action::Bind { pod, node } = &action {
-            let pods = bound.entry(node.clone()).or_default();
-            pods.insert(*pod, app.id);
+            if let (Some(why), false) = (why, rules.hard) {
+                full.insert(shape, why);
+            }
         }
-        steps.push(Step {
-            app: app.id,
-            action,
-        });
     }
+}
+
+/// Pods without a machine by class, in the order in which they are placed.
+fn waiting(apps: &BTreeMap<AppId, App>, of_apps: &BTreeSet<AppId>) -> Vec<(Class, Vec<PodId>)> {
+    let mut classes: BTreeMap<Class, Vec<PodId>> = BTreeMap::new();
+    for app in of_apps.iter().filter_map(|id| apps.get(id)) {
+        for pod in app.pods.values().filter(|pod| waits(pod)) {
+            classes.entry(Class::of(app, pod)).or_default().push(pod.id);
+        }
+    }
+    let mut classes: Vec<_> = classes.into_iter().collect();
+    classes.sort_by_key(|(class, pods)| (Reverse(class.placement.priority), pods.first().copied()));
+    classes
+}
+
+fn explain(reasons: &Reasons<'_>) -> Rc<str> {
+    let text = reasons.text();
+    text.map_or("no machine has joined yet".into(), Into::into)
 }
 
 /// True for a pod that is to run and has no machine yet.
@@ -90,95 +181,61 @@ pub(crate) fn waits(pod: &Pod) -> bool {
     pod.node.is_none() && pod.intent == PodIntent::Wanted
 }
 
-fn explain(refusals: &[Refusal]) -> String {
-    if refusals.is_empty() {
-        return "no machine has joined yet".into();
-    }
-    refusals
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-impl<'a> Cluster<'a> {
-    fn new(apps: &BTreeMap<AppId, App>, nodes: &'a BTreeMap<NodeName, Node>) -> Self {
-        let machines = nodes
-            .iter()
-            .map(|(name, node)| Machine::new(name, node))
-            .collect();
-        let mut cluster = Self { machines };
-        for app in apps.values() {
-            for pod in app.pods.values() {
-                if let Some(node) = &pod.node {
-                    cluster.promise(node, app.id, pod);
-                }
-            }
-        }
-        cluster
-    }
-
-    /// The best machine for the pod, or why each refuses it.
-    fn place(&mut self, app: AppId, pod: &Pod) -> Result<NodeName, Vec<Refusal>> {
-        let need = resources(&pod.size);
-        let mut refusals = Vec::new();
-        let mut best: Option<Score> = None;
-        for machine in &self.machines {
-            match filter::refuse(machine, need) {
-                Some(refusal) => refusals.push(refusal),
-                None => {
-                    let score = machine.score(app, pod);
-                    best = Some(best.map_or(score.clone(), |best| best.min(score)));
-                }
-            }
-        }
-        let Some(best) = best else {
-            return Err(refusals);
-        };
-        self.promise(&best.node, app, pod);
-        Ok(best.node)
-    }
-
-    fn promise(&mut self, node: &NodeName, app: AppId, pod: &Pod) {
-        let Ok(index) = self
-            .machines
-            .binary_search_by(|machine| machine.name.cmp(node))
-        else {
-            return; // On a machine that was removed; it takes nothing of the others.
-        };
-        let Some(takes) = pod.resources() else { return };
-        let machine = &mut self.machines[index];
-        machine.memory_bytes += takes.memory_bytes;
-        machine.cpu_millis += u64::from(takes.cpu_millis);
-        *machine
-            .services
-            .entry((app, pod.process_type.clone()))
-            .or_default() += 1;
+fn unplaced(
+    apps: &mut BTreeMap<AppId, App>,
+    app: AppId,
+    pod: PodId,
+    why: &str,
+    now: DateTime<Utc>,
+    steps: &mut Vec<Step>,
+) {
+    let known = apps
+        .get(&app)
+        .and_then(|app| app.pods.get(&pod)?.unplaced.as_deref());
+    if known != Some(why) {
+        let why = why.to_owned();
+        act(apps, app, Action::Unplaced { pod, why }, now, steps);
     }
 }
 
-impl<'a> Machine<'a> {
-    fn new(name: &'a NodeName, node: &'a Node) -> Self {
-        Self {
-            name,
-            node,
-            memory_bytes: 0,
-            cpu_millis: 0,
-            services: HashMap::new(),
-        }
+fn act(
+    apps: &mut BTreeMap<AppId, App>,
+    app: AppId,
+    action: Action,
+    now: DateTime<Utc>,
+    steps: &mut Vec<Step>,
+) {
+    if let Some(app) = apps.get_mut(&app) {
+        app.apply(&action, now);
+        steps.push(Step {
+            app: app.id,
+            action,
+        });
     }
+}
 
-    fn score(&self, app: AppId, pod: &Pod) -> Score {
-        let has = self
-            .node
-            .capacity
-            .map_or(0, |capacity| capacity.memory_bytes);
-        let may_promise = has.saturating_mul(MEMORY_OVERCOMMIT).max(1);
-        let service = (app, pod.process_type.clone());
-        Score {
-            same_service: self.services.get(&service).copied().unwrap_or(0),
-            load_permille: self.memory_bytes.saturating_mul(1000) / may_promise,
-            node: self.name.clone(),
+/// Why no machine of the cluster could run such a pod even if nothing else ran: one line per
+/// machine or reason. `None` if one could, or if nothing is known of the machines yet.
+pub fn never_fits(
+    nodes: &BTreeMap<NodeName, Node>,
+    placement: &Placement,
+    size: &SizeName,
+) -> Option<String> {
+    let required: Vec<Expression> = placement.required().collect();
+    let need = resources(size);
+    let why = |node: &Node| {
+        filter::facts(node, placement, &required).or_else(|| filter::size(node, need))
+    };
+    let mut known = nodes.values().filter(|node| node.capacity.is_some());
+    if known.all(|node| why(node).is_some()) {
+        let known = nodes.iter().filter(|(_, node)| node.capacity.is_some());
+        let mut reasons = Reasons::default();
+        for (name, node) in known {
+            if let Some(why) = why(node) {
+                reasons.add(name, why);
+            }
         }
+        return reasons.text();
     }
+    None
 }

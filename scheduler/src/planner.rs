@@ -19,8 +19,10 @@ use crate::{
     action::{Action, Decision, Step},
     drain, one_off,
     pass::Pass,
-    place, rollout, slots,
-    snapshot::{App, DeploymentState, Node, NodeState, Pod, PodIntent, Routers, Snapshot},
+    place::{self, Bound, Places, Surroundings},
+    policy::Policy,
+    rollout, slots,
+    snapshot::{App, DeploymentState, Node, Pod, PodIntent, Routers, Snapshot},
 };
 
 /// How often the rules run in one plan. Each round moves a deployment at least one state on and a
@@ -46,8 +48,8 @@ pub struct Planner {
     live_routers: BTreeSet<RouterName>,
     routers_changed: bool,
     waits: Waits,
-    /// Which pods are bound to each machine, and whose they are.
-    bound: BTreeMap<NodeName, BTreeMap<PodId, AppId>>,
+    bound: Bound,
+    places: Places,
 }
 
 /// What apps wait for that nobody tells them.
@@ -87,6 +89,7 @@ impl Planner {
             routers_changed: true,
             waits,
             bound,
+            places: Places::default(),
         }
     }
 
@@ -123,6 +126,9 @@ impl Planner {
             if let Some(node) = &pod.node {
                 let pods = self.bound.entry(node.clone()).or_default();
                 pods.insert(pod.id, app.id);
+                if pod.holds() {
+                    self.places.promise(app.id, pod);
+                }
             }
         }
         self.snapshot.apps.insert(app.id, app);
@@ -132,7 +138,7 @@ impl Planner {
     pub fn remove_app(&mut self, id: AppId) -> Option<App> {
         let app = self.snapshot.apps.remove(&id)?;
         for pod in app.pods.values() {
-            unbind(&mut self.bound, pod);
+            unbind(&mut self.bound, &mut self.places, id, pod);
         }
         self.dirty.remove(&id);
         self.waits.forget(id);
@@ -150,13 +156,20 @@ impl Planner {
         else {
             return;
         };
+        let held = pod.holds();
         observe(pod);
+        match (held, pod.holds()) {
+            (true, false) => self.places.take_back(app, pod),
+            (false, true) => self.places.promise(app, pod),
+            _ => {}
+        }
         self.dirty.insert(app);
     }
 
     /// Adds a machine or changes what is known of it.
     pub fn set_node(&mut self, name: &NodeName, node: Node) {
         if self.snapshot.nodes.get(name) != Some(&node) {
+            self.places.set_node(name, Some(&node));
             self.snapshot.nodes.insert(name.clone(), node);
             self.changed_nodes.insert(name.clone());
         }
@@ -165,6 +178,7 @@ impl Planner {
     /// Forgets a machine.
     pub fn remove_node(&mut self, name: &NodeName) {
         if self.snapshot.nodes.remove(name).is_some() {
+            self.places.set_node(name, None);
             self.changed_nodes.insert(name.clone());
         }
     }
@@ -179,6 +193,14 @@ impl Planner {
         };
         self.routers_changed |= said(&self.snapshot.routers) != said(&routers);
         self.snapshot.routers = routers;
+    }
+
+    /// What the operator decides.
+    pub fn set_policy(&mut self, policy: Policy) {
+        if self.snapshot.policy != policy {
+            self.snapshot.policy = policy;
+            self.places.forget();
+        }
     }
 
     /// The number of the route table that was published last.
@@ -208,7 +230,9 @@ impl Planner {
             nodes,
             routers,
             routes_generation,
+            policy,
         } = &mut self.snapshot;
+        let around = Surroundings { nodes, policy, now };
         let mut pass = Pass::new(now, nodes, routers, *routes_generation + 1, ids);
         for _ in 0..ROUNDS_MAX {
             let round: BTreeSet<AppId> = changed.union(&self.waits.room).copied().collect();
@@ -220,24 +244,30 @@ impl Planner {
                     continue;
                 };
                 drain::stop(app, &mut pass);
-                carry_out(app, &mut pass, &mut self.bound, &mut steps);
+                carry_out(
+                    app,
+                    &mut pass,
+                    &mut self.bound,
+                    &mut self.places,
+                    &mut steps,
+                );
                 self.waits.set_time(*id, pass.take_wake());
             }
-            place::bind(
-                apps,
-                nodes,
-                now,
-                &self.waits.room,
-                &mut steps,
-                &mut self.bound,
-            );
+            self.places
+                .bind(apps, &around, &self.waits.room, &mut steps, &mut self.bound);
             for id in &round {
                 let Some(app) = apps.get_mut(id) else {
                     continue;
                 };
                 for rule in RULES {
                     rule(app, &mut pass);
-                    carry_out(app, &mut pass, &mut self.bound, &mut steps);
+                    carry_out(
+                        app,
+                        &mut pass,
+                        &mut self.bound,
+                        &mut self.places,
+                        &mut steps,
+                    );
                 }
                 self.waits.advance_time(*id, pass.take_wake());
                 self.waits.note(app);
@@ -283,10 +313,8 @@ impl Planner {
     /// changed.
     fn apps_on(&self, nodes: &BTreeSet<NodeName>) -> impl Iterator<Item = AppId> {
         let stays = |name: &NodeName| {
-            self.snapshot
-                .nodes
-                .get(name)
-                .is_some_and(|node| matches!(node.state, NodeState::Ready | NodeState::Cordoned))
+            let node = self.snapshot.nodes.get(name);
+            node.is_some_and(|node| !node.is_left() && node.evicting().next().is_none())
         };
         let on = self
             .bound
@@ -300,14 +328,15 @@ impl Planner {
 fn carry_out(
     app: &mut App,
     pass: &mut Pass<'_>,
-    bound: &mut BTreeMap<NodeName, BTreeMap<PodId, AppId>>,
+    bound: &mut Bound,
+    places: &mut Places,
     steps: &mut Vec<Step>,
 ) {
     for action in pass.take_actions() {
         if let Action::Remove { pod } = &action
             && let Some(pod) = app.pods.get(pod)
         {
-            unbind(bound, pod);
+            unbind(bound, places, app.id, pod);
         }
         app.apply(&action, pass.now);
         steps.push(Step {
@@ -317,8 +346,11 @@ fn carry_out(
     }
 }
 
-fn unbind(bound: &mut BTreeMap<NodeName, BTreeMap<PodId, AppId>>, pod: &Pod) {
+fn unbind(bound: &mut Bound, places: &mut Places, app: AppId, pod: &Pod) {
     let Some(node) = &pod.node else { return };
+    if pod.holds() {
+        places.take_back(app, pod);
+    }
     if let Some(pods) = bound.get_mut(node) {
         pods.remove(&pod.id);
         if pods.is_empty() {

@@ -19,7 +19,7 @@ use self::health::Health;
 use crate::{
     action::{Action, NewPod},
     pass::Pass,
-    slots,
+    place, slots,
     snapshot::{
         App, Deployment, DeploymentState, Failure, Pod, PodIntent, PodKind, RELEASE_PHASE_TYPE,
         Release,
@@ -94,6 +94,9 @@ fn begin(app: &App, deployment: &Deployment, pass: &mut Pass<'_>) {
         };
         return fail(app, deployment, failure, pass);
     };
+    if let Some(failure) = never_fits(app, release, pass) {
+        return fail(app, deployment, failure, pass);
+    }
     let Some((process_type, of_release)) = release.types.get_key_value(RELEASE_PHASE_TYPE) else {
         return start(app, deployment, release, pass);
     };
@@ -118,6 +121,22 @@ fn begin(app: &App, deployment: &Deployment, pass: &mut Pass<'_>) {
         Some(deadline),
         pass,
     );
+}
+
+/// Why some process type could run on no machine, however long it waits.
+fn never_fits(app: &App, release: &Release, pass: &Pass<'_>) -> Option<Failure> {
+    let mut wanted = app.wanted(release).into_iter();
+    wanted.find_map(|(process_type, want)| {
+        let of_release = &release.types.get(process_type)?.placement;
+        let placement = app.placements.get(process_type).unwrap_or(of_release);
+        let why = (want.quantity > 0)
+            .then(|| place::never_fits(pass.nodes, placement, &want.size))
+            .flatten()?;
+        Some(Failure {
+            reason: format!("{process_type} ({}) fits on no machine", want.size),
+            lines: why.lines().map(Into::into).collect(),
+        })
+    })
 }
 
 fn release_phase(

@@ -79,7 +79,7 @@ fn fill(app: &App, release: &Release, pass: &mut Pass<'_>) {
                             leave(app, pod, pass);
                         }
                     }
-                    newest.size != want.size || pass.must_move(newest)
+                    newest.size != want.size || pass.must_move(app, newest)
                 }
             };
             if needed {
@@ -115,7 +115,7 @@ fn replica(
 /// room. One at a time: a full machine is no reason to take a whole app down.
 fn makes_room(app: &App, older: &Pod, newest: &Pod, pass: &mut Pass<'_>) -> bool {
     // Its end makes room only where it is; on a machine that takes no pods it would be in vain.
-    if newest.unplaced.is_none() || pass.must_move(older) {
+    if newest.unplaced.is_none() || pass.must_move(app, older) {
         return false;
     }
     let mut services = app.pods.values().filter(|pod| pod.kind == PodKind::Service);

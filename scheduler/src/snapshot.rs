@@ -3,17 +3,20 @@
 //! Intent is what the database says, observation is what agents and routers reported last. Nothing
 //! in here decides; the small functions only answer questions about what is there.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Duration, Utc};
 use fairway_api::{
     checks::STARTUP_DEADLINE_SECS_DEFAULT,
     ids::{AppId, DeploymentId, PodId, ReleaseId},
-    names::{AppName, NodeName, ProcessType, RouterName, SizeName},
+    names::{AppName, Architecture, NodeName, ProcessType, RouterName, SizeName},
+    placement::{Labels, NodeKind, Placement, Taint, TaintEffect},
     pods::{PodPhase, PodStatus},
     sizes::Resources,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::policy::Policy;
 
 /// A router that has not reported for this long, in seconds, no longer holds anything up: three
 /// heartbeats, so that one lost report does not count as a death.
@@ -29,6 +32,7 @@ pub struct Snapshot {
     pub routers: Routers,
     /// Number of the route table that was published last.
     pub routes_generation: u64,
+    pub policy: Policy,
 }
 
 /// One app with all that belongs to it.
@@ -42,6 +46,9 @@ pub struct App {
     pub releases: BTreeMap<ReleaseId, Release>,
     /// Wanted count and size of the process types that somebody, or a first release, has set.
     pub formation: BTreeMap<ProcessType, Want>,
+    /// Where process types may run, for those of which somebody has said it; it goes before what
+    /// the release says.
+    pub placements: BTreeMap<ProcessType, Arc<Placement>>,
     /// Those that have not ended, oldest first.
     pub deployments: Vec<Deployment>,
     pub pods: BTreeMap<PodId, Pod>,
@@ -70,6 +77,8 @@ pub struct ReleaseType {
     pub initial: Want,
     /// How long one of its pods may take from start to up.
     pub startup_deadline_secs: u32,
+    /// Where its pods may run.
+    pub placement: Arc<Placement>,
 }
 
 /// The move of an app to a release.
@@ -174,6 +183,17 @@ pub struct Node {
     pub state: NodeState,
     /// `None` until its agent has reported.
     pub capacity: Option<Resources>,
+    pub facts: Arc<Facts>,
+}
+
+/// What a machine is, as far as placements ask for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    pub labels: Labels,
+    pub taints: Vec<Taint>,
+    /// `None` until its agent has said so; the same for the architecture.
+    pub kind: Option<NodeKind>,
+    pub architecture: Option<Architecture>,
 }
 
 /// Whether a machine takes pods.
@@ -220,6 +240,16 @@ impl App {
         self.current.and_then(|id| self.releases.get(&id))
     }
 
+    /// Where a pod may run: as somebody said for its process type, else as its release does.
+    pub fn placement(&self, pod: &Pod) -> Arc<Placement> {
+        let of_release = || {
+            let release = self.releases.get(&pod.release)?;
+            Some(&release.types.get(&pod.process_type)?.placement)
+        };
+        let said = self.placements.get(&pod.process_type);
+        said.or_else(of_release).map(Arc::clone).unwrap_or_default()
+    }
+
     /// How many pods of each process type a release should have.
     pub fn wanted<'a>(&'a self, release: &'a Release) -> BTreeMap<&'a ProcessType, &'a Want> {
         release
@@ -243,6 +273,19 @@ impl App {
             && pod.intent == PodIntent::Wanted
             && Some(pod.release) == self.current
             && pod.status.as_ref().is_some_and(PodStatus::is_ready)
+    }
+}
+
+impl Node {
+    /// True if its pods move elsewhere, whatever they bear.
+    pub fn is_left(&self) -> bool {
+        matches!(self.state, NodeState::Draining | NodeState::Lost)
+    }
+
+    /// Taints that drive away pods which do not bear them.
+    pub fn evicting(&self) -> impl Iterator<Item = &Taint> {
+        let taints = self.facts.taints.iter();
+        taints.filter(|taint| taint.effect == TaintEffect::NoExecute)
     }
 }
 
@@ -316,10 +359,14 @@ impl Pod {
         )
     }
 
-    /// What it takes of its machine; nothing once its process is no more.
+    /// True while it holds part of its machine; not once its process is no more.
+    pub fn holds(&self) -> bool {
+        !self.gone && !self.has_exited()
+    }
+
+    /// What it takes of its machine.
     pub fn resources(&self) -> Option<Resources> {
-        let runs = !self.gone && !self.has_exited();
-        runs.then(|| resources(&self.size))
+        self.holds().then(|| resources(&self.size))
     }
 }
 

@@ -14,7 +14,6 @@ use fairway_api::ids::{AppId, DeploymentId, PodId};
 use fairway_scheduler::{
     action::{Action, Step},
     drain::DRAIN_DEADLINE_SECS,
-    filter::MEMORY_OVERCOMMIT,
     rollout::{
         RELEASE_PHASE_DEADLINE_SECS, START_ALLOWANCE_SECS, SWITCH_DEADLINE_SECS,
         UNPLACED_PATIENCE_SECS,
@@ -360,7 +359,7 @@ impl Sim {
                 .sum();
             let has = node.capacity.unwrap().memory_bytes;
             assert!(
-                promised <= has * MEMORY_OVERCOMMIT,
+                promised <= has * u64::from(self.world.snapshot.policy.memory_percent) / 100,
                 "{name} promises more than it may"
             );
         }

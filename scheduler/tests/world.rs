@@ -1,12 +1,13 @@
 //! A world without machines: a snapshot that plans are applied to, and short names for what is in
 //! it. Every plan made here is checked to be a fixpoint: planning again must add nothing.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
 use chrono::{DateTime, Duration, Utc};
 use fairway_api::{
     ids::{AppId, DeploymentId, PodId, ReleaseId},
     names::{ProcessType, RouterName, SizeName},
+    placement::Placement,
     pods::{CheckFailure, Exit, PodPhase, PodStatus},
     sizes::Resources,
 };
@@ -14,9 +15,10 @@ use fairway_scheduler::{
     Planner,
     action::{Action, Step},
     plan,
+    policy::Policy,
     snapshot::{
-        App, Deployment, DeploymentState, Node, NodeState, Pod, PodIntent, Release, ReleaseType,
-        Router, Routers, Snapshot, Want,
+        App, Deployment, DeploymentState, Facts, Node, NodeState, Pod, PodIntent, Release,
+        ReleaseType, Router, Routers, Snapshot, Want,
     },
 };
 
@@ -56,6 +58,7 @@ impl World {
             nodes,
             routers,
             routes_generation: 0,
+            policy: Policy::default(),
         };
         Self {
             snapshot,
@@ -87,6 +90,7 @@ impl World {
             current: None,
             releases: BTreeMap::new(),
             formation: BTreeMap::new(),
+            placements: BTreeMap::new(),
             deployments: vec![],
             pods: BTreeMap::new(),
         };
@@ -107,8 +111,32 @@ impl World {
         let node = Node {
             state: NodeState::Ready,
             capacity: Some(capacity),
+            facts: Arc::default(),
         };
         self.snapshot.nodes.insert(name.parse().unwrap(), node);
+    }
+
+    /// What the machine is: `zone=a`, and taints as `dedicated=db:no-schedule`.
+    pub(crate) fn set_facts(&mut self, name: &str, labels: &[&str], taints: &[&str]) {
+        let label = |text: &&str| {
+            let (key, value) = text.split_once('=').unwrap();
+            (key.parse().unwrap(), value.parse().unwrap())
+        };
+        let facts = Facts {
+            labels: labels.iter().map(label).collect(),
+            taints: taints.iter().map(|text| text.parse().unwrap()).collect(),
+            ..Facts::default()
+        };
+        self.snapshot.nodes.get_mut::<str>(name).unwrap().facts = Arc::new(facts);
+    }
+
+    /// What `placement:set` does.
+    pub(crate) fn set_placement(&mut self, app: AppId, process_type: &str, json: &str) {
+        let placement: Placement = serde_json::from_str(json).unwrap();
+        placement.check().unwrap();
+        self.app(app)
+            .placements
+            .insert(self::process_type(process_type), Arc::new(placement));
     }
 
     pub(crate) fn set_node_state(&mut self, name: &str, state: NodeState) {
@@ -405,6 +433,7 @@ fn release_type(quantity: u32) -> ReleaseType {
             size: size("standard-1x"),
         },
         startup_deadline_secs: 60,
+        placement: Arc::default(),
     }
 }
 

@@ -102,14 +102,16 @@ fn formation_and_stop() {
         app.formation["web"],
         InitialFormation {
             quantity: 3,
-            size: Some("eco".into())
+            size: Some("eco".into()),
+            placement: Placement::default(),
         }
     );
     assert_eq!(
         app.formation["worker"],
         InitialFormation {
             quantity: 1,
-            size: None
+            size: None,
+            placement: Placement::default(),
         }
     );
     assert_eq!(
@@ -139,6 +141,21 @@ fn mistakes_are_named_with_their_place() {
         "formation.web.quantity: 1000 is out of range",
     );
     check_refused(r#"{"formation": {"web": {"quantity": -1}}}"#, "line 1");
+    let placed = |placement: &str| {
+        format!("{{\n\"formation\": {{\"web\": {{\"placement\": {placement}}}}}}}")
+    };
+    check_refused(
+        &placed(r#"{"require": ["zone in a"]}"#),
+        "line 2, column 57: \"zone in a\" is not valid: write KEY",
+    );
+    check_refused(
+        &placed(r#"{"zones": 3}"#),
+        "line 2, column 46: unknown field `zones`",
+    );
+    check_refused(
+        &placed(r#"{"pool": "big", "require": ["pool=small"]}"#),
+        "formation.web.placement: pool=small and pool=big exclude each other",
+    );
     check_refused(
         r#"{"stop": {"web": {"signal": "SIGKILL"}}}"#,
         "stop.web.signal: \"SIGKILL\" cannot stop",

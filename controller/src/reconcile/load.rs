@@ -17,7 +17,7 @@ use fairway_api::{
     sizes::{self, SIZE_DEFAULT},
 };
 use fairway_scheduler::snapshot::{
-    App, Deployment, Node, NodeState, Pod, PodIntent, PodKind, Release, ReleaseType, Router,
+    App, Deployment, Facts, Node, NodeState, Pod, PodIntent, PodKind, Release, ReleaseType, Router,
     Routers, Snapshot, Want,
 };
 
@@ -127,6 +127,7 @@ pub(super) async fn load(
         nodes: world_nodes(&world),
         routers: world_routers(state, now),
         routes_generation,
+        policy: state.config.placement.clone(),
     });
     Ok(world)
 }
@@ -167,6 +168,7 @@ fn world_apps(world: &World) -> BTreeMap<AppId, App> {
                 current: row.current_release,
                 releases: BTreeMap::new(),
                 formation: BTreeMap::new(),
+                placements: BTreeMap::new(),
                 deployments: vec![],
                 pods: BTreeMap::new(),
             };
@@ -221,6 +223,7 @@ fn release_types(image: &BuiltImage) -> BTreeMap<ProcessType, ReleaseType> {
                 ReleaseType {
                     initial,
                     startup_deadline_secs,
+                    placement: Arc::new(asked.map(|it| it.placement.clone()).unwrap_or_default()),
                 },
             )
         };
@@ -294,9 +297,17 @@ fn world_nodes(world: &World) -> BTreeMap<NodeName, Node> {
             };
             let capacity = seen
                 .map(NodeSeen::capacity)
-                .or_else(|| row.and_then(|row| row.capacity.as_ref()))
-                .map(|capacity| capacity.resources);
-            (name.clone(), Node { state, capacity })
+                .or_else(|| row.and_then(|row| row.capacity.as_ref()));
+            let facts = Facts {
+                architecture: capacity.and_then(|it| it.architecture.parse().ok()),
+                ..Facts::default()
+            };
+            let node = Node {
+                state,
+                capacity: capacity.map(|capacity| capacity.resources),
+                facts: Arc::new(facts),
+            };
+            (name.clone(), node)
         })
         .collect()
 }

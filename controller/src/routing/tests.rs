@@ -47,6 +47,7 @@ fn routes_of(pods: Vec<Pod>, edge: &Edge) -> Vec<Route> {
         current: Some(CURRENT),
         releases: BTreeMap::new(),
         formation: BTreeMap::new(),
+        placements: BTreeMap::new(),
         deployments: vec![],
         pods: pods.into_iter().map(|pod| (pod.id, pod)).collect(),
     };
@@ -59,6 +60,7 @@ fn routes_of(pods: Vec<Pod>, edge: &Edge) -> Vec<Route> {
         nodes: BTreeMap::new(),
         routers,
         routes_generation: 1,
+        policy: fairway_scheduler::policy::Policy::default(),
     };
     routes(&snapshot, edge)
 }

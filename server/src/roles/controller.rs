@@ -8,7 +8,7 @@ use fairway_api::{
     images::RegistryAccess,
     names::{BuilderName, Hostname, NodeName, RouterName},
 };
-use fairway_controller::{Config, Controller, Role, RoleCredential};
+use fairway_controller::{Config, Controller, Policy, Role, RoleCredential};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -112,6 +112,7 @@ impl ControllerArgs {
                 credential(Role::Router(self.router), &identity.router_token),
             ],
             create_on_push: self.create_on_push,
+            placement: Policy::default(),
             repository_bytes_max: up::REPOSITORY_BYTES_MAX,
         })
     }

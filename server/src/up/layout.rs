@@ -14,7 +14,7 @@ use fairway_api::{
     names::{BuilderName, Email, Hostname, NodeName, RouterName},
 };
 use fairway_builder::{BUILDS_AT_ONCE_DEFAULT, BuildSettings};
-use fairway_controller::{Role, RoleCredential};
+use fairway_controller::{Policy, Role, RoleCredential};
 use fairway_node::DOCKER_SOCKET_DEFAULT;
 use fairway_router::DRAIN_DEADLINE;
 use url::Url;
@@ -181,6 +181,7 @@ impl Layout {
                 credential(Role::Router(self.router_name()?), &identity.router_token),
             ],
             create_on_push: self.create_on_push,
+            placement: Policy::default(),
             repository_bytes_max: REPOSITORY_BYTES_MAX,
         })
     }
