@@ -111,6 +111,14 @@ impl From<StoreError> for Problem {
                     .map_or(unique.as_str(), |(_, column)| column);
                 Self::conflict(format!("That {what} is already taken."))
             }
+            error @ StoreError::DiskFull(_) => {
+                tracing::error!("a request failed: {:#}", anyhow::Error::from(error));
+                Self::new(
+                    ErrorId::Unavailable,
+                    "The disk of this Fairway is full; nothing was changed.",
+                )
+                .hint("Try again when its operator has freed some space.")
+            }
             error => Self::fault(error),
         }
     }

@@ -42,7 +42,7 @@ use std::{
 };
 
 use sqlx::{
-    Sqlite, SqliteConnection, SqlitePool, Transaction,
+    Connection, Sqlite, SqliteConnection, SqlitePool, Transaction,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -59,6 +59,10 @@ const READERS_MAX: u32 = 8;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request waits for a connection before it fails, rather than queueing for ever.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How SQLite says that the disk is full: `SQLITE_FULL`, and `SQLITE_IOERR_SHMSIZE` when its index
+/// of the WAL cannot grow.
+const DISK_FULL_CODES: [&str; 2] = ["13", "4874"];
 
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +84,9 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The disk is full; nothing was changed.
+    #[error("the disk is full")]
+    DiskFull(#[source] sqlx::Error),
     /// The database could not be read or written.
     #[error("use the database")]
     Database(#[source] sqlx::Error),
@@ -107,6 +114,13 @@ impl From<sqlx::Error> for StoreError {
             return Self::Conflict {
                 unique: unique.into(),
             };
+        }
+        if let sqlx::Error::Database(database) = &error
+            && database
+                .code()
+                .is_some_and(|code| DISK_FULL_CODES.contains(&code.as_ref()))
+        {
+            return Self::DiskFull(error);
         }
         Self::Database(error)
     }
@@ -139,20 +153,16 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT);
         // One writer: SQLite has one write lock, and a queue for a connection is fair where a
         // queue for the lock is not.
-        let writer = SqlitePoolOptions::new()
+        let writer = pool_options()
             .max_connections(1)
             .min_connections(1)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
-            .test_before_acquire(false)
             .connect_with(options.clone())
             .await?;
         MIGRATIONS.run(&writer).await?;
-        let readers = SqlitePoolOptions::new()
+        let readers = pool_options()
             .max_connections(READERS_MAX)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
             .connect_with(options.pragma("query_only", "ON"))
             .await?;
         Ok(Self { writer, readers })
@@ -184,6 +194,23 @@ impl Store {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+fn pool_options() -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                if connection.is_in_transaction() {
+                    // Dropping a transaction only asks for its rollback; a ping waits for it.
+                    connection.ping().await?;
+                }
+                // On a full disk or a failing one, SQLite rolls a transaction back by itself, and
+                // the driver goes on believing in it: such a connection could never begin another.
+                Ok(!connection.is_in_transaction())
+            })
+        })
 }
 
 impl WriteTx {

@@ -238,3 +238,32 @@ async fn release_numbers_have_no_gaps_after_a_change_that_was_dropped() {
         2
     );
 }
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_forgotten_when_there_is_space_again() {
+    let (_dir, store) = open().await;
+    let mut tx = store.write().await.unwrap();
+    sqlx::query("CREATE TABLE ballast (bytes BLOB)")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    // For this connection the file may not grow: SQLite's own full disk.
+    let mut tx = store.write().await.unwrap();
+    sqlx::query("PRAGMA max_page_count = 1")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let full: StoreError = sqlx::query("INSERT INTO ballast VALUES (randomblob(1000000))")
+        .execute(&mut *tx)
+        .await
+        .unwrap_err()
+        .into();
+    assert!(matches!(full, StoreError::DiskFull(_)), "{full:?}");
+    drop(tx);
+
+    let mut tx = store.write().await.unwrap();
+    let owner = account("ada@example.com", AccountRole::Member);
+    accounts::insert(&mut tx, &owner).await.unwrap();
+    tx.commit().await.unwrap();
+}
