@@ -30,6 +30,8 @@ const CONNECT_SECS_MAX: u64 = 10;
 /// Seconds of silence after which the registry counts as gone. It may have to write a large layer
 /// to a slow disk before it answers.
 const SILENCE_SECS_MAX: u64 = 120;
+/// The HTTP status of a registry without room.
+const DISK_FULL: u16 = 507;
 /// The content type of the manifests that we write.
 pub(crate) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -61,6 +63,12 @@ pub(crate) enum PublishError {
         #[source]
         source: Box<OciDistributionError>,
     },
+    /// The registry has no room. Its own words come wrapped in a URL and JSON.
+    #[error(
+        "the disk of the registry {host} is full, or so nearly that it keeps the rest in reserve; \
+         its operator has to free some space"
+    )]
+    DiskFull { host: String },
     /// A file of ours could not be read.
     #[error("cannot read {path}")]
     File {
@@ -274,6 +282,9 @@ impl Registry {
         source: OciDistributionError,
     ) -> PublishError {
         let (host, repository) = (self.host.clone(), repository.to_owned());
+        if matches!(source, OciDistributionError::ServerError { code, .. } if code == DISK_FULL) {
+            return PublishError::DiskFull { host };
+        }
         PublishError::Registry {
             action,
             host,
@@ -295,5 +306,40 @@ impl Registry {
             repository,
             why: error.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fairway_api::secret::Secret;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_registry_without_room_is_said_in_one_sentence() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let dir = tempfile::tempdir().unwrap();
+        let mut config =
+            fairway_registry::Config::new(dir.path().to_owned(), "127.0.0.1:0".parse().unwrap());
+        config.disk_reserve_bytes = u64::MAX;
+        let registry = fairway_registry::Registry::bind(config).await.unwrap();
+        let host = registry.local_addr().to_string();
+        let serving = tokio::spawn(registry.run(tokio_util::sync::CancellationToken::new()));
+        let client = Registry::new(&RegistryAccess {
+            host: host.clone(),
+            username: String::new(),
+            password: Secret::new(""),
+            plain_http: true,
+        });
+        let digest = crate::lifecycle::digest::of_bytes(b"{}");
+        let error = client
+            .send_bytes("apps/shop", b"{}".to_vec(), &digest)
+            .await;
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.starts_with(&format!("the disk of the registry {host} is full")),
+            "{text}"
+        );
+        serving.abort();
     }
 }
