@@ -32,6 +32,7 @@ pub mod sizes;
 pub mod build_orders;
 pub mod checks;
 pub mod images;
+pub mod network;
 pub mod nodes;
 pub mod placement;
 pub mod pods;

@@ -105,6 +105,9 @@ names! {
     RouterName = "router name", machine_name;
     /// The name of a running builder: a DNS label of at most 63 characters.
     BuilderName = "builder name", machine_name;
+    /// One part of a DNS name of the pod network, `db` in `db.shop.internal`: a DNS label of at most
+    /// 63 characters.
+    ServiceName = "service name", machine_name;
     /// An e-mail address, the name of an account. Only its outer form is checked.
     Email = "email", email;
     /// The name of a size of pod: `standard-1x`. Letter case does not matter: Heroku's clients write

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     images::{ImageRef, RegistryAccess},
     names::NodeName,
+    network::{NetworkPlan, NetworkStatus},
     pods::{PodSpec, PodStatus},
     sizes::Resources,
 };
@@ -30,6 +31,10 @@ pub struct NodePlan {
     /// Images to keep besides those of `pods`: rollback targets. All other images that Fairway
     /// brought to the machine may be removed.
     pub keep_images: Vec<ImageRef>,
+    /// `None` while the machine has no subnet: its pods are then on a network of their own that
+    /// keeps them all apart.
+    #[serde(default)]
+    pub network: Option<NetworkPlan>,
 }
 
 /// `POST /internal/nodes/{node}/status`: everything the agent saw, after each change and at least
@@ -41,6 +46,8 @@ pub struct NodeStatus {
     pub generation: u64,
     pub capacity: Capacity,
     pub pods: Vec<PodStatus>,
+    #[serde(default)]
+    pub network: NetworkStatus,
 }
 
 /// What a machine has in all.

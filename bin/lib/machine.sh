@@ -92,10 +92,11 @@ need_rust() {
         fail "The Rust toolchain was not found." "Install it from https://rustup.rs, then run this again."
 }
 
-# prepare_machine: all of it. git and cc are needed to build, mmdebstrap to make the stack images.
+# prepare_machine: all of it. git and cc are needed to build, mmdebstrap to make the stack images,
+# iproute2, nftables and iptables for the pod network.
 prepare_machine() {
     say "Preparing this machine"
     need_rust
-    need_packages git gcc libc6-dev ca-certificates curl mmdebstrap iproute2
+    need_packages git gcc libc6-dev ca-certificates curl mmdebstrap iproute2 nftables iptables
     need_engine
 }

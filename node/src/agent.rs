@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -14,6 +15,7 @@ use crate::{
     images,
     ledger::Ledger,
     logs::{self, Places},
+    network::{self, Network},
     plans,
     pod::task::Host,
     pods, report,
@@ -48,6 +50,7 @@ impl Agent {
                     instance,
                     client,
                     docker_socket,
+                    underlay,
                     ..
                 },
             ledger,
@@ -56,6 +59,7 @@ impl Agent {
         let facts = Arc::new(Facts::gather(engine.clone()));
         let board = BoardWriter::new(ledger.load::<Board>(PODS_FILE).unwrap_or_default());
         let places = Arc::new(Places::load(ledger.clone()));
+        let network = Arc::new(Network::new(underlay, client.base()));
         let (queue, outlet) = logs::queue();
         let (orders_out, orders) = watch::channel(None);
         // Everything stops at once with this one, also when a part fails.
@@ -63,7 +67,14 @@ impl Agent {
         let _stop_on_return = stop.clone().drop_guard();
 
         let host = Arc::new(Host {
-            starter: Starter::new(engine.clone(), client.clone(), orders.clone(), stop.clone()),
+            starter: Starter::new(
+                engine.clone(),
+                client.clone(),
+                orders.clone(),
+                network.clone(),
+                stop.clone(),
+            ),
+            network: network.clone(),
             engine: engine.clone(),
             board: board.clone(),
             logs: queue,
@@ -72,19 +83,18 @@ impl Agent {
             shutdown: stop.clone(),
         });
         let mut loops = JoinSet::new();
-        loops.spawn(endless(
-            stop.clone(),
-            plans::pull(client.clone(), node.clone(), ledger.clone(), orders_out),
-        ));
-        loops.spawn(endless(
-            stop.clone(),
-            report::report(client.clone(), node, facts, board.subscribe()),
-        ));
-        loops.spawn(endless(
-            stop.clone(),
-            images::clean(engine, ledger.clone(), orders.clone()),
-        ));
-        loops.spawn(endless(stop.clone(), pods::supervise(host, orders)));
+        let mut endlessly = |work: BoxFuture<'static, ()>| {
+            let stop = stop.clone();
+            loops.spawn(async move {
+                stop.run_until_cancelled(work).await;
+            });
+        };
+        endlessly(plans::pull(client.clone(), node.clone(), ledger.clone(), orders_out).boxed());
+        let (told, seen, also_seen) = (network.status(), board.subscribe(), board.subscribe());
+        endlessly(report::report(client.clone(), node, facts, told, seen).boxed());
+        endlessly(network::keep(network, engine.clone(), orders.clone(), also_seen).boxed());
+        endlessly(images::clean(engine, ledger.clone(), orders.clone()).boxed());
+        endlessly(pods::supervise(host, orders).boxed());
         let remembering = tokio::spawn(board::remember(ledger, board.subscribe()));
         let sending = tokio::spawn(logs::send(client, outlet, places, stop.clone()));
         drop(board);
@@ -106,8 +116,4 @@ impl Agent {
         remembering.await.context("remembering the pods failed")?;
         result
     }
-}
-
-async fn endless(stop: CancellationToken, work: impl Future<Output = ()>) {
-    stop.run_until_cancelled(work).await;
 }

@@ -1,6 +1,6 @@
 //! Settings of an agent.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 use fairway_api::{client::Client, names::NodeName};
 
@@ -24,6 +24,9 @@ pub struct Config {
     pub client: Client,
     /// The engine's Unix socket, usually [`DOCKER_SOCKET_DEFAULT`].
     pub docker_socket: PathBuf,
+    /// The address by which other machines reach this one; `None` takes that which it uses towards
+    /// the controller, or towards the world if the controller is on this machine.
+    pub underlay: Option<IpAddr>,
 }
 
 impl Config {

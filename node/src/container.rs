@@ -12,6 +12,8 @@ use bollard::models::{
 };
 use fairway_api::{ids::PodId, pods::PodSpec};
 
+use crate::network::Joined;
+
 /// On everything that an agent makes; its value is the instance.
 pub(crate) const LABEL_INSTANCE: &str = "dev.fairway.instance";
 /// The id of the pod that a container runs.
@@ -58,11 +60,6 @@ pub(crate) struct Stamp {
     pub(crate) spec: Option<Box<PodSpec>>,
 }
 
-/// The pod network of an instance.
-pub(crate) fn network_name(instance: &str) -> String {
-    format!("fairway-{instance}")
-}
-
 /// The name of a pod's container. Each start has its own, so that a dead container can keep its
 /// log until that is delivered while the next one runs.
 pub(crate) fn name(instance: &str, spec: &PodSpec, run: u32) -> String {
@@ -87,7 +84,12 @@ fn is_name_char(c: char) -> bool {
 }
 
 /// Everything the engine is told about a container.
-pub(crate) fn body(instance: &str, spec: &PodSpec, run: u32) -> ContainerCreateBody {
+pub(crate) fn body(
+    instance: &str,
+    spec: &PodSpec,
+    run: u32,
+    joined: &Joined,
+) -> ContainerCreateBody {
     let attached = spec.attach.is_some();
     let tty = spec.attach.as_ref().is_some_and(|attach| attach.tty);
     ContainerCreateBody {
@@ -115,17 +117,25 @@ pub(crate) fn body(instance: &str, spec: &PodSpec, run: u32) -> ContainerCreateB
         // For people who call `docker stop`; the agent sends the signals itself.
         stop_signal: Some(spec.stop.signal.clone()),
         stop_timeout: Some(spec.stop.grace_secs.into()),
-        host_config: Some(host_config(instance, spec)),
+        host_config: Some(host_config(spec, joined)),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host_config(instance: &str, spec: &PodSpec) -> HostConfig {
+fn host_config(spec: &PodSpec, joined: &Joined) -> HostConfig {
     let memory = i64::try_from(spec.resources.memory_bytes).unwrap_or(i64::MAX);
     let open_files = i64::try_from(open_files_max()).unwrap_or(i64::MAX);
     let words = |list: &[&str]| Some(list.iter().map(|&word| word.to_owned()).collect());
     HostConfig {
-        network_mode: Some(network_name(instance)),
+        network_mode: Some(joined.network.clone()),
+        dns: Some(
+            joined
+                .name_servers
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        ),
+        dns_search: joined.search(&spec.app_name),
         memory: Some(memory),
         // Memory and swap together: no swap, so that the limit is the limit.
         memory_swap: Some(memory),

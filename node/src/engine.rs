@@ -3,6 +3,7 @@
 
 mod attach;
 mod events;
+mod network;
 mod pull;
 
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, pin::Pin, time::Duration};
@@ -11,7 +12,7 @@ use bollard::{
     API_DEFAULT_VERSION, Docker,
     container::LogOutput,
     errors::Error as DockerError,
-    models::{ContainerCreateBody, ContainerInspectResponse, NetworkCreateRequest},
+    models::{ContainerCreateBody, ContainerInspectResponse},
     query_parameters::{
         CreateContainerOptions, InspectContainerOptions, KillContainerOptions,
         ListContainersOptions, LogsOptions, RemoveContainerOptions, RemoveImageOptions,
@@ -30,6 +31,7 @@ use crate::{
 
 pub(crate) use attach::{Attached, AttachedOutput};
 pub(crate) use events::{Event, EventKind};
+pub(crate) use network::{Addresses, PodNetwork};
 
 /// How long the engine may take to begin an answer, in seconds: starting a container on a machine
 /// under load takes a while.
@@ -191,43 +193,6 @@ impl Engine {
             .docker_root_dir
             .unwrap_or_else(|| "/var/lib/docker".into());
         Ok((format!("Docker {version}"), root.into()))
-    }
-
-    /// Makes the pod network if it is missing. Pods on it cannot reach each other: apps of
-    /// different owners share it.
-    pub(crate) async fn ensure_network(&self) -> Result<(), EngineError> {
-        let _gate = self.making_network.lock().await;
-        let name = container::network_name(&self.instance);
-        let docker = self.docker().await?;
-        match docker
-            .inspect_network(&name, None)
-            .await
-            .map_err(self.failed("find the network"))
-        {
-            Ok(_) => return Ok(()),
-            Err(error) if error.status() == Some(404) => {}
-            Err(error) => return Err(error),
-        }
-        let isolated = (
-            "com.docker.network.bridge.enable_icc".to_owned(),
-            "false".to_owned(),
-        );
-        let label = (LABEL_INSTANCE.to_owned(), self.instance.clone());
-        let request = NetworkCreateRequest {
-            name,
-            driver: Some("bridge".into()),
-            options: Some([isolated].into()),
-            labels: Some([label].into()),
-            ..NetworkCreateRequest::default()
-        };
-        match docker
-            .create_network(request)
-            .await
-            .map_err(self.failed("make the pod network"))
-        {
-            Err(error) if error.status() == Some(409) => Ok(()),
-            other => other.map(drop),
-        }
     }
 
     pub(crate) async fn create(

@@ -31,6 +31,7 @@ mod pod;
 // Doing it.
 mod engine;
 mod images;
+mod network;
 mod pods;
 mod start;
 

@@ -6,6 +6,7 @@ use fairway_api::{
     client::Client,
     images::{ImageRef, RegistryAccess},
     names::NodeName,
+    network::NetworkPlan,
     nodes::NodePlan,
     pods::PodSpec,
 };
@@ -34,6 +35,7 @@ pub(crate) struct Orders {
     pub(crate) registry: RegistryAccess,
     pub(crate) pods: Vec<Arc<PodSpec>>,
     pub(crate) keep_images: Vec<ImageRef>,
+    pub(crate) network: Option<NetworkPlan>,
 }
 
 /// What to do with a plan that came.
@@ -160,6 +162,7 @@ fn publish(orders: &watch::Sender<Option<Arc<Orders>>>, plan: &NodePlan) {
         registry: plan.registry.clone(),
         pods: plan.pods.iter().cloned().map(Arc::new).collect(),
         keep_images: plan.keep_images.clone(),
+        network: plan.network.clone(),
     })));
 }
 
@@ -181,6 +184,7 @@ mod tests {
             },
             pods: vec![],
             keep_images: vec![],
+            network: None,
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
     diff::{Known, Observed, State, Step, diff},
     engine::{AGAIN_MILLIS, Engine, EngineError, Event, EventKind},
     logs::{self, Writer},
+    network::Network,
     plans::Orders,
     pod::{
         Record, SIGKILL_CODE, bury,
@@ -46,7 +47,7 @@ enum Told {
 /// Runs pods until `host.shutdown`.
 pub(crate) async fn supervise(host: Arc<Host>, mut orders: watch::Receiver<Option<Arc<Orders>>>) {
     let (tell, mut told) = mpsc::channel(EVENTS_MAX);
-    let listening = listen(host.engine.clone(), tell);
+    let listening = listen(host.engine.clone(), host.network.clone(), tell);
     let mut supervisor = Supervisor {
         host: host.clone(),
         pods: HashMap::new(),
@@ -90,7 +91,7 @@ pub(crate) async fn supervise(host: Arc<Host>, mut orders: watch::Receiver<Optio
 }
 
 /// Passes the engine's events on, connecting again for ever.
-async fn listen(engine: Arc<Engine>, tell: mpsc::Sender<Told>) {
+async fn listen(engine: Arc<Engine>, network: Arc<Network>, tell: mpsc::Sender<Told>) {
     let mut quiet = false;
     loop {
         let since = Utc::now() - TimeDelta::seconds(EVENTS_BACK_SECS);
@@ -101,10 +102,7 @@ async fn listen(engine: Arc<Engine>, tell: mpsc::Sender<Told>) {
             quiet = true;
         } else {
             quiet = false;
-            // Made here, so that no push has to wait for it.
-            if let Err(error) = engine.ensure_network().await {
-                tracing::error!("{:#}", anyhow::Error::from(error));
-            }
+            network.look();
             // The events are asked for from before this moment on, so none falls between.
             if tell.send(Told::Connected).await.is_err() {
                 return;

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use fairway_api::{
     client::Client,
     names::NodeName,
+    network::NetworkStatus,
     nodes::{HEARTBEAT_SECS, NodeStatus},
 };
 use tokio::{
@@ -23,6 +24,7 @@ pub(crate) async fn report(
     client: Client,
     node: NodeName,
     facts: Arc<Facts>,
+    mut network: watch::Receiver<NetworkStatus>,
     mut board: watch::Receiver<Board>,
 ) {
     if board.wait_for(|board| board.looked).await.is_err() {
@@ -36,6 +38,7 @@ pub(crate) async fn report(
             generation: now.generation,
             capacity: facts.capacity().await,
             pods: now.statuses(),
+            network: network.borrow_and_update().clone(),
         };
         if let Err(error) = client.report_node(&status).await {
             if failures == 0 {
@@ -55,7 +58,13 @@ pub(crate) async fn report(
             tracing::info!("reports reach the controller again");
             failures = 0;
         }
-        let news = timeout(Duration::from_secs(HEARTBEAT_SECS), board.changed()).await;
+        let changed = async {
+            tokio::select! {
+                changed = board.changed() => changed,
+                changed = network.changed() => changed,
+            }
+        };
+        let news = timeout(Duration::from_secs(HEARTBEAT_SECS), changed).await;
         if matches!(news, Ok(Err(_closed))) {
             return;
         }

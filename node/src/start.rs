@@ -15,6 +15,7 @@ use crate::{
     attach::{self, Session},
     container,
     engine::{Attached, Engine, EngineError, Inspected},
+    network::Network,
     plans::Orders,
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct Starter {
     engine: Arc<Engine>,
     client: Client,
     orders: watch::Receiver<Option<Arc<Orders>>>,
+    network: Arc<Network>,
     permits: Semaphore,
     shutdown: CancellationToken,
 }
@@ -62,12 +64,14 @@ impl Starter {
         engine: Arc<Engine>,
         client: Client,
         orders: watch::Receiver<Option<Arc<Orders>>>,
+        network: Arc<Network>,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
             engine,
             client,
             orders,
+            network,
             permits: Semaphore::new(STARTS_MAX),
             shutdown,
         }
@@ -135,10 +139,10 @@ impl Starter {
                 .run_until_cancelled(self.permits.acquire())
                 .await
                 .ok_or_else(cancelled)?;
-            let created = self
-                .engine
-                .create(&name, container::body(instance, spec, run))
-                .await;
+            let joined = cancel.run_until_cancelled(self.network.joined()).await;
+            let joined = joined.ok_or_else(cancelled)?.map_err(NotStarted)?;
+            let body = container::body(instance, spec, run, &joined);
+            let created = self.engine.create(&name, body).await;
             let error = match created {
                 Ok(container) => return Ok(container),
                 Err(error) => error,
@@ -151,7 +155,7 @@ impl Starter {
                         .await
                         .ok_or_else(cancelled)??;
                 }
-                Some(404) => self.engine.ensure_network().await?,
+                Some(404) => self.network.lost(),
                 Some(409) if self.engine.free_name(&name).await? => {}
                 _ => return Err(error.into()),
             }
@@ -180,7 +184,8 @@ impl Starter {
         let mut attached = self.attach(container, tty, socket).await?;
         match self.engine.start(container).await {
             Err(error) if error.status() == Some(404) && error.message().contains("network") => {
-                self.engine.ensure_network().await?;
+                self.network.lost();
+                self.network.joined().await.map_err(NotStarted)?;
                 // A start that fails closes what was attached.
                 attached = self.attach(container, tty, socket).await?;
                 self.engine.start(container).await?;

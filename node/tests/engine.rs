@@ -16,6 +16,8 @@ mod attached;
 mod failing;
 #[path = "engine/logging.rs"]
 mod logging;
+#[path = "engine/network.rs"]
+mod network;
 #[path = "engine/running.rs"]
 mod running;
 #[path = "engine/surviving.rs"]

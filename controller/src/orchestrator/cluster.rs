@@ -104,6 +104,7 @@ impl Orchestrator for Cluster {
                 registry,
                 pods,
                 keep_images,
+                network: None,
             };
             published.publish(Arc::new(plan));
         }

@@ -14,14 +14,16 @@ fn names_are_unique_per_start_and_fit_the_engine() {
         "fairway-a1-shop-run.1-..-x-y-abcdef012345"
     );
     assert_eq!(
-        body("a1", &pod, 1).hostname.as_deref(),
+        body("a1", &pod, 1, &Joined::plain("a1"))
+            .hostname
+            .as_deref(),
         Some("run-1----x-y")
     );
 }
 
 #[test]
 fn a_container_is_locked_down_and_limited() {
-    let body = body("a1", &spec(1), 1);
+    let body = body("a1", &spec(1), 1, &Joined::plain("a1"));
     let host = body.host_config.unwrap();
     assert_eq!(host.memory, Some(64 << 20));
     assert_eq!(host.memory_swap, host.memory, "no swap beyond the limit");
@@ -41,7 +43,7 @@ fn a_container_is_locked_down_and_limited() {
 fn labels_give_the_pod_back_without_its_secrets() {
     let mut pod = spec(1);
     pod.env.insert("PASSWORD".into(), Secret::new("hunter2"));
-    let labels = body("a1", &pod, 7).labels.unwrap();
+    let labels = body("a1", &pod, 7, &Joined::plain("a1")).labels.unwrap();
     assert!(!format!("{labels:?}").contains("hunter2"));
     let found = stamp("a1", &labels).unwrap();
     pod.env.clear();
@@ -68,7 +70,7 @@ fn an_attached_pod_has_a_terminal_and_no_log() {
         id: AttachId::from_u128(1),
         tty: true,
     });
-    let body = body("a1", &pod, 1);
+    let body = body("a1", &pod, 1, &Joined::plain("a1"));
     assert_eq!(
         (body.tty, body.open_stdin, body.stdin_once),
         (Some(true), Some(true), Some(true))
@@ -82,12 +84,15 @@ fn an_attached_pod_has_a_terminal_and_no_log() {
 #[test]
 fn an_empty_entrypoint_clears_the_images_own() {
     let mut pod = spec(1);
-    assert_eq!(body("a1", &pod, 1).entrypoint, None);
+    assert_eq!(body("a1", &pod, 1, &Joined::plain("a1")).entrypoint, None);
     pod.entrypoint = Some(vec![]);
-    assert_eq!(body("a1", &pod, 1).entrypoint, Some(vec![String::new()]));
+    assert_eq!(
+        body("a1", &pod, 1, &Joined::plain("a1")).entrypoint,
+        Some(vec![String::new()])
+    );
     pod.entrypoint = Some(vec!["/start".into()]);
     assert_eq!(
-        body("a1", &pod, 1).entrypoint,
+        body("a1", &pod, 1, &Joined::plain("a1")).entrypoint,
         Some(vec!["/start".to_owned()])
     );
 }

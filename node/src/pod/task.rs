@@ -25,6 +25,7 @@ use crate::{
     diff::{Observed, State},
     engine::{Engine, Inspected},
     logs::{self, Follower, LogQueue, Places, Writer},
+    network::Network,
     start::{NotStarted, Started, Starter},
 };
 
@@ -39,6 +40,7 @@ const SIGNAL_SECS: u64 = 10;
 pub(crate) struct Host {
     pub(crate) engine: Arc<Engine>,
     pub(crate) starter: Starter,
+    pub(crate) network: Arc<Network>,
     pub(crate) board: BoardWriter,
     pub(crate) logs: LogQueue,
     pub(crate) places: Arc<Places>,

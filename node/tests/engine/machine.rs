@@ -6,6 +6,7 @@ use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
 use fairway_api::{
     checks::{Check, Checks},
     ids::{AppId, AttachId, PodId},
+    network::NetworkPlan,
     nodes::NodePlan,
     pods::{Attach, PodPhase, PodSpec, PodStatus, RestartPolicy, StopPolicy},
     sizes::Resources,
@@ -31,6 +32,8 @@ pub(crate) struct Machine {
     dir: tempfile::TempDir,
     agent: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
     generation: u64,
+    /// Goes into each plan.
+    pub(crate) network: Option<NetworkPlan>,
 }
 
 impl Machine {
@@ -50,6 +53,7 @@ impl Machine {
             dir: tempfile::tempdir().unwrap(),
             agent: None,
             generation: 0,
+            network: None,
             socket,
             instance,
         }
@@ -62,15 +66,11 @@ impl Machine {
             data_dir: self.dir.path().into(),
             client: self.controller.client.clone(),
             docker_socket: self.socket.clone(),
+            underlay: None,
         };
         let agent = Agent::bind(config).await.unwrap();
         let shutdown = CancellationToken::new();
         self.agent = Some((shutdown.clone(), tokio::spawn(agent.run(shutdown))));
-        if self.socket.exists() {
-            // A test that ends before this would leave a network that is made behind its back.
-            self.until_engine("has the network", |machine| !machine.networks().is_empty())
-                .await;
-        }
     }
 
     /// Waits until the engine shows what is wanted, where no report can.
@@ -118,6 +118,7 @@ impl Machine {
             registry: self.registry.access(),
             pods: pods.iter().map(|&pod| pod.clone()).collect(),
             keep_images: vec![],
+            network: self.network.clone(),
         }));
     }
 
@@ -258,6 +259,15 @@ impl Machine {
         Terminal(within(next).await.unwrap())
     }
 
+    /// As a reboot, or somebody's flush, would.
+    pub(crate) fn remove_packet_filter(&self) {
+        let table = format!("fairway_{}", self.instance.replace('-', "_"));
+        let nft = Command::new("nft")
+            .args(["delete", "table", "inet", &table])
+            .output();
+        drop(nft.expect("these tests need nft"));
+    }
+
     /// Ids of this machine's containers.
     pub(crate) fn containers(&self) -> Vec<String> {
         let filter = format!("label=dev.fairway.instance={}", self.instance);
@@ -280,6 +290,7 @@ impl Drop for Machine {
             docker(&["network", "rm", &network]);
         }
         docker(&["rmi", &self.registry.image().to_string()]);
+        self.remove_packet_filter();
     }
 }
 

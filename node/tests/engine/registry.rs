@@ -21,9 +21,9 @@ const USER: &str = "node";
 const PASSWORD: &str = "correct horse";
 const REPOSITORY: &str = "apps/shop";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const APPLETS: [&str; 14] = [
-    "cat", "echo", "head", "hostname", "httpd", "kill", "nc", "sh", "sleep", "stty", "tail", "tr",
-    "ulimit", "wget",
+const APPLETS: [&str; 17] = [
+    "cat", "echo", "grep", "head", "hostname", "httpd", "kill", "nc", "nslookup", "sed", "sh",
+    "sleep", "stty", "tail", "tr", "ulimit", "wget",
 ];
 
 struct Image {

@@ -1,6 +1,9 @@
 //! `fairway builder`, `fairway router` and `fairway node`: the roles that obey a controller.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use anyhow::Context;
 use clap::Args;
@@ -123,6 +126,9 @@ pub struct NodeArgs {
     /// The container engine's socket
     #[arg(long, value_name = "PATH", default_value = DOCKER_SOCKET_DEFAULT)]
     engine: PathBuf,
+    /// Where other machines reach this one [default: the address it uses towards the controller]
+    #[arg(long, value_name = "ADDRESS")]
+    underlay: Option<IpAddr>,
 }
 
 impl NodeArgs {
@@ -137,6 +143,7 @@ impl NodeArgs {
             data_dir: self.data,
             client: self.link.client()?,
             docker_socket: self.engine,
+            underlay: self.underlay,
         })
         .await?;
         agent.run(shutdown).await

@@ -229,6 +229,7 @@ impl Layout {
             data_dir: self.data.join("node"),
             client: client.with_token(identity.node_token.clone()),
             docker_socket: DOCKER_SOCKET_DEFAULT.into(),
+            underlay: None,
         }
     }
 

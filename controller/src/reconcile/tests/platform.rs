@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use fairway_api::{
     build_orders::{BuildResult, BuiltImage, PushVerdict},
     ids::{BuildId, PodId},
+    network::NetworkStatus,
     nodes::{Capacity, NodePlan, NodeStatus},
     pods::{Exit, PodPhase, PodStatus},
     routes::{Endpoint, RouteTable, RouterStatus},
@@ -228,6 +229,7 @@ impl Platform {
                 engine: "none".into(),
             },
             pods: self.pods.values().cloned().collect(),
+            network: NetworkStatus::default(),
         }
     }
 
