@@ -11,18 +11,11 @@ use fairway_api::{
 };
 
 use crate::{
-    place::cluster::Machine,
+    place::cluster::Room,
     snapshot::{Node, NodeState},
 };
 
-pub(crate) const MIB: u64 = 1024 * 1024;
-/// What is given back when nothing is.
-pub(crate) const NOTHING: Resources = Resources {
-    memory_bytes: 0,
-    cpu_millis: 0,
-    pids: 0,
-};
-
+const MIB: u64 = 1024 * 1024;
 /// Why one machine does not take a pod; a sentence for people. The order is that in which groups of
 /// the same size are told.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -138,17 +131,17 @@ pub(crate) fn size(node: &Node, need: Resources) -> Option<Why> {
 }
 
 /// Says no because of what is promised already.
-pub(crate) fn room(machine: &Machine, need: Resources) -> Option<Why> {
-    if !machine.has_memory(need, NOTHING) {
+pub(crate) fn room(room: &Room, need: Resources) -> Option<Why> {
+    if !room.has_memory(need) {
         return Some(Why::Memory {
-            taken: machine.memory_bytes / MIB,
-            max: machine.memory_bytes_max / MIB,
+            taken: room.memory_bytes / MIB,
+            max: room.memory_bytes_max / MIB,
             need: need.memory_bytes / MIB,
         });
     }
-    (!machine.has_cpu(need, NOTHING)).then(|| Why::Cpu {
-        taken: machine.cpu_millis,
-        max: machine.cpu_millis_max,
+    (!room.has_cpu(need)).then_some(Why::Cpu {
+        taken: room.cpu_millis,
+        max: room.cpu_millis_max,
         need: need.cpu_millis.into(),
     })
 }

@@ -127,8 +127,8 @@ impl Places {
                 }
                 continue;
             }
-            let rules = Rules::new(&class, cluster, apps, &names);
-            let mut seats = Seats::new(cluster, &class, &rules, eligible);
+            let rules = Rules::new(&class, cluster, &eligible.machines, apps, &names);
+            let mut seats = Seats::new(cluster, &class, rules, eligible, pods.len());
             let mut why: Option<Rc<str>> = None;
             for pod in pods {
                 let seat = match why {
@@ -136,7 +136,7 @@ impl Places {
                     Some(_) => None,
                 };
                 if let Some(seat) = seat {
-                    let node = cluster.machine(seat.machine).name.clone();
+                    let node = cluster.machines[seat.machine as usize].name.clone();
                     bound
                         .entry(node.clone())
                         .or_default()
@@ -145,13 +145,13 @@ impl Places {
                     if let Some(bound) = apps.get(&class.app).and_then(|app| app.pods.get(&pod)) {
                         cluster.add(class.app, bound, seat.machine);
                     }
-                    seats.put_back(cluster, seat);
+                    seats.placed(cluster, seat);
                     continue;
                 }
                 let why = why.get_or_insert_with(|| explain(&seats.reasons(cluster)));
                 unplaced(apps, class.app, pod, why, now, steps);
             }
-            if let (Some(why), false) = (why, rules.hard) {
+            if let (Some(why), true) = (why, seats.is_plain()) {
                 full.insert(shape, why);
             }
         }

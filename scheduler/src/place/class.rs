@@ -12,7 +12,7 @@ use fairway_api::{
 
 use super::cluster::{Cluster, Index, Service};
 use crate::{
-    filter::{self, Why},
+    filter::Why,
     policy::Strategy,
     snapshot::{App, Pod, resources},
 };
@@ -58,15 +58,21 @@ impl Names {
     }
 }
 
-/// A class's rules about other pods, ready to be asked for each machine.
+/// A class's rules about other pods, with what they need to know of them. While the class is
+/// placed nothing else is, so what it counts once it keeps up to date itself.
 #[derive(Debug)]
 pub(crate) struct Rules<'a> {
-    class: &'a Class,
-    need: Resources,
     near: Vec<Rule<'a>>,
     apart: Vec<Rule<'a>>,
     zones: Evenly,
     nodes: Evenly,
+    /// Pods of the class's own type and release by zone, and by machine.
+    own_zones: Vec<u32>,
+    own_nodes: Vec<u32>,
+    /// Zones with machines that may take the class.
+    zones_among: Vec<u32>,
+    /// How many of those machines have so many of its pods; kept for a hard spread over machines.
+    nodes_with: BTreeMap<u32, usize>,
     /// True if a rule about other pods can refuse a machine.
     pub(crate) hard: bool,
 }
@@ -74,11 +80,12 @@ pub(crate) struct Rules<'a> {
 #[derive(Debug)]
 struct Rule<'a> {
     written: &'a Neighbour,
-    /// `None` if there is no such app.
-    of: Option<Service<'a>>,
     /// It speaks of the class's own type; then only pods of its own release count, or no release
     /// could follow another.
     own: bool,
+    /// Pods that it speaks of by zone, and by machine.
+    zones: Vec<u32>,
+    nodes: Vec<u32>,
 }
 
 /// How evenly pods stand over domains.
@@ -89,172 +96,200 @@ enum Evenly {
     Hard(u32),
 }
 
+/// The most pods of its own that a zone, and a machine, may have to get one more now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Skew {
+    zone: u32,
+    node: u32,
+}
+
 impl<'a> Rules<'a> {
     pub(crate) fn new(
         class: &'a Class,
         cluster: &Cluster,
+        among: &[Index],
         apps: &BTreeMap<AppId, App>,
         names: &Names,
     ) -> Self {
-        let rule = |written: &'a Neighbour| {
-            let app = match &written.app {
-                None => Some(class.app),
-                Some(name) => names.find(apps, name),
-            };
-            let own = app == Some(class.app) && written.process_type == class.process_type;
-            let of = app.map(|app| Service {
-                app,
-                process_type: &written.process_type,
-                release: own.then_some(class.release),
-            });
-            Rule { written, of, own }
+        let own = Service {
+            app: class.app,
+            process_type: &class.process_type,
+            release: Some(class.release),
         };
-        let evenly = |domain| {
-            let asked = class.placement.spread.iter().find(|it| it.by == domain);
-            match (asked, cluster.policy.strategy) {
-                (Some(asked), _) if asked.mode == Strictness::Hard => Evenly::Hard(asked.max_skew),
-                (Some(asked), _) => Evenly::Soft(asked.max_skew),
-                (None, Strategy::Spread) => Evenly::Soft(1),
-                (None, Strategy::Pack) => Evenly::Free,
-            }
-        };
+        let rule = |written: &'a Neighbour| Rule::new(written, own, cluster, apps, names);
         let near: Vec<_> = class.placement.near.iter().map(rule).collect();
         let apart: Vec<_> = class.placement.apart.iter().map(rule).collect();
-        let (zones, nodes) = (evenly(Domain::Zone), evenly(Domain::Node));
+        let (zones, nodes) = (
+            // A single zone is no choice.
+            match evenly(class, cluster, Domain::Zone) {
+                Evenly::Soft(_) if cluster.zones <= 1 => Evenly::Free,
+                zones => zones,
+            },
+            evenly(class, cluster, Domain::Node),
+        );
+        let is_hard = |evenly| matches!(evenly, Evenly::Hard(_));
         let mut neighbours = near.iter().chain(&apart);
-        let hard = neighbours.any(|rule| rule.written.mode == Strictness::Hard)
-            || matches!(zones, Evenly::Hard(_))
-            || matches!(nodes, Evenly::Hard(_));
-        Self {
-            class,
-            need: class.need(),
+        let hard = neighbours.any(Rule::is_hard) || is_hard(zones) || is_hard(nodes);
+        let (own_zones, own_nodes) = cluster.count(own);
+        let mut rules = Self {
             near,
             apart,
             zones,
             nodes,
+            own_zones,
+            own_nodes,
+            zones_among: vec![],
+            nodes_with: BTreeMap::new(),
             hard,
+        };
+        if is_hard(zones) || is_hard(nodes) {
+            rules.survey(cluster, among);
         }
+        rules
     }
 
-    /// The class's own pods, as spreading counts them.
-    pub(crate) fn own(&self) -> Service<'a> {
-        Service {
-            app: self.class.app,
-            process_type: &self.class.process_type,
-            release: Some(self.class.release),
+    fn survey(&mut self, cluster: &Cluster, among: &[Index]) {
+        for &index in among {
+            self.zones_among.push(cluster.rooms[index as usize].zone);
+            let count = self.own_nodes[index as usize];
+            *self.nodes_with.entry(count).or_default() += 1;
         }
+        self.zones_among.sort_unstable();
+        self.zones_among.dedup();
     }
 
-    /// Says no because of the machine's size or what is promised on it.
-    pub(crate) fn room(&self, cluster: &Cluster, index: Index) -> Option<Why> {
-        let machine = cluster.machine(index);
-        if machine.has_room(self.need, filter::NOTHING) {
-            return filter::size(&machine.node, self.need);
+    /// A pod of the class was placed.
+    pub(crate) fn placed(&mut self, zone: u32, index: Index) {
+        let own = &mut self.own_nodes[index as usize];
+        if let Some(machines) = self.nodes_with.get_mut(own) {
+            *machines -= 1;
+            if *machines == 0 {
+                self.nodes_with.remove(own);
+            }
+            *self.nodes_with.entry(*own + 1).or_default() += 1;
         }
-        filter::size(&machine.node, self.need).or_else(|| filter::room(machine, self.need))
+        *own += 1;
+        self.own_zones[zone as usize] += 1;
+        for rule in self.near.iter_mut().chain(&mut self.apart) {
+            if rule.own {
+                rule.zones[zone as usize] += 1;
+                rule.nodes[index as usize] += 1;
+            }
+        }
     }
 
     /// Says no because of the pods that stand there or do not.
-    pub(crate) fn company(&self, cluster: &Cluster, index: Index) -> Option<Why> {
-        let hard = |rule: &&Rule<'_>| rule.written.mode == Strictness::Hard;
-        let lonely = self
-            .near
-            .iter()
-            .filter(hard)
-            .find(|rule| !rule.is_there(cluster, index) && !rule.is_first(cluster));
-        if let Some(rule) = lonely {
-            return Some(Why::Near(rule.written.clone()));
+    pub(crate) fn company(&self, zone: u32, index: Index) -> Option<Why> {
+        let mut near = self.near.iter().filter(|rule| rule.is_hard());
+        if let Some(lonely) = near.find(|rule| !rule.is_there(zone, index) && !rule.is_first()) {
+            return Some(Why::Near(lonely.written.clone()));
         }
-        let mut apart = self.apart.iter().filter(hard);
-        let beside = apart.find(|rule| rule.is_there(cluster, index))?;
+        let mut apart = self.apart.iter().filter(|rule| rule.is_hard());
+        let beside = apart.find(|rule| rule.is_there(zone, index))?;
         Some(Why::Apart(beside.written.clone()))
     }
 
-    /// The most pods of its own that a zone, and a machine, may have to get one more now.
-    pub(crate) fn skew(&self, cluster: &Cluster, among: &[Index]) -> (u32, u32) {
-        let zones = match self.zones {
-            Evenly::Hard(max_skew) => least_by_zone(cluster, self.own(), among) + max_skew - 1,
+    pub(crate) fn skew(&self) -> Skew {
+        let most = |evenly, least: u32| match evenly {
+            Evenly::Hard(max_skew) => least.saturating_add(max_skew - 1),
             _ => u32::MAX,
         };
-        let nodes = match self.nodes {
-            Evenly::Hard(max_skew) => least_by_node(cluster, self.own(), among) + max_skew - 1,
-            _ => u32::MAX,
-        };
-        (zones, nodes)
+        let zones = self.zones_among.iter();
+        let in_zones = zones.map(|zone| self.own_zones[*zone as usize]).min();
+        let on_nodes = self.nodes_with.keys().next().copied();
+        Skew {
+            zone: most(self.zones, in_zones.unwrap_or(0)),
+            node: most(self.nodes, on_nodes.unwrap_or(0)),
+        }
     }
 
-    pub(crate) fn skewed(
-        &self,
-        cluster: &Cluster,
-        index: Index,
-        (zones, nodes): (u32, u32),
-    ) -> Option<Why> {
-        let count = |domain| cluster.count(self.own(), domain, index);
-        if zones < u32::MAX && count(Domain::Zone) > zones {
+    /// Says no because there are too many of the class's own pods already, compared to elsewhere.
+    pub(crate) fn skewed(&self, zone: u32, index: Index, most: Skew) -> Option<Why> {
+        if self.own_zones[zone as usize] > most.zone {
             return Some(Why::Skew(Domain::Zone));
         }
-        (nodes < u32::MAX && count(Domain::Node) > nodes).then_some(Why::Skew(Domain::Node))
+        (self.own_nodes[index as usize] > most.node).then_some(Why::Skew(Domain::Node))
     }
 
     /// How many soft rules about other pods the machine breaks.
-    pub(crate) fn unmet(&self, cluster: &Cluster, index: Index) -> u32 {
-        let soft = |rule: &&Rule<'_>| rule.written.mode == Strictness::Soft;
-        let near = self.near.iter().filter(soft);
-        let apart = self.apart.iter().filter(soft);
-        let unmet = near.filter(|rule| !rule.is_there(cluster, index)).count()
-            + apart.filter(|rule| rule.is_there(cluster, index)).count();
+    pub(crate) fn unmet(&self, zone: u32, index: Index) -> u32 {
+        let near = self.near.iter().filter(|rule| !rule.is_hard());
+        let apart = self.apart.iter().filter(|rule| !rule.is_hard());
+        let unmet = near.filter(|rule| !rule.is_there(zone, index)).count()
+            + apart.filter(|rule| rule.is_there(zone, index)).count();
         u32::try_from(unmet).unwrap_or(u32::MAX)
     }
 
     /// Pods of the class's own in the machine's zone and on it, as far as hard rules count them,
     /// and as far as soft ones do.
-    pub(crate) fn crowd(&self, cluster: &Cluster, index: Index) -> ((u32, u32), (u32, u32)) {
-        let own = self.own();
-        let count = |evenly: Evenly, domain| match evenly {
+    pub(crate) fn crowd(&self, zone: u32, index: Index) -> ((u32, u32), (u32, u32)) {
+        let count = |evenly, count: u32| match evenly {
             Evenly::Free => (0, 0),
-            Evenly::Soft(max_skew) => (0, cluster.count(own, domain, index) / max_skew),
-            Evenly::Hard(_) => {
-                let count = cluster.count(own, domain, index);
-                (count, count)
-            }
+            Evenly::Soft(max_skew) => (0, count / max_skew),
+            Evenly::Hard(_) => (count, count),
         };
-        // A single zone is no choice.
-        let zones = match (cluster.zones, self.zones) {
-            (0..=1, Evenly::Soft(_)) => Evenly::Free,
-            (_, zones) => zones,
-        };
-        let (hard_zone, zone) = count(zones, Domain::Zone);
-        let (hard_node, node) = count(self.nodes, Domain::Node);
+        let (hard_zone, zone) = count(self.zones, self.own_zones[zone as usize]);
+        let (hard_node, node) = count(self.nodes, self.own_nodes[index as usize]);
         ((hard_zone, hard_node), (zone, node))
     }
 }
 
-impl Rule<'_> {
-    fn is_there(&self, cluster: &Cluster, index: Index) -> bool {
-        self.of
-            .is_some_and(|of| cluster.count(of, self.written.by, index) > 0)
+fn evenly(class: &Class, cluster: &Cluster, domain: Domain) -> Evenly {
+    let asked = class.placement.spread.iter().find(|it| it.by == domain);
+    match (asked, cluster.policy.strategy) {
+        (Some(asked), _) if asked.mode == Strictness::Hard => Evenly::Hard(asked.max_skew),
+        (Some(asked), _) => Evenly::Soft(asked.max_skew),
+        (None, Strategy::Spread) => Evenly::Soft(1),
+        (None, Strategy::Pack) => Evenly::Free,
+    }
+}
+
+impl<'a> Rule<'a> {
+    fn new(
+        written: &'a Neighbour,
+        own: Service<'a>,
+        cluster: &Cluster,
+        apps: &BTreeMap<AppId, App>,
+        names: &Names,
+    ) -> Self {
+        let app = match &written.app {
+            None => Some(own.app),
+            Some(name) => names.find(apps, name),
+        };
+        let is_own = app == Some(own.app) && written.process_type == *own.process_type;
+        let of = app.map(|app| Service {
+            app,
+            process_type: &written.process_type,
+            release: own.release.filter(|_| is_own),
+        });
+        let nobody = || {
+            (
+                vec![0; cluster.zones as usize],
+                vec![0; cluster.machines.len()],
+            )
+        };
+        let (zones, nodes) = of.map_or_else(nobody, |of| cluster.count(of));
+        Self {
+            written,
+            own: is_own,
+            zones,
+            nodes,
+        }
+    }
+
+    fn is_hard(&self) -> bool {
+        self.written.mode == Strictness::Hard
+    }
+
+    fn is_there(&self, zone: u32, index: Index) -> bool {
+        match self.written.by {
+            Domain::Zone => self.zones[zone as usize] > 0,
+            Domain::Node => self.nodes[index as usize] > 0,
+        }
     }
 
     /// The first pod of a type that wants to be near itself has nobody to be near to.
-    fn is_first(&self, cluster: &Cluster) -> bool {
-        self.own && self.of.is_none_or(|of| cluster.by_zone(of).is_empty())
+    fn is_first(&self) -> bool {
+        self.own && self.zones.iter().all(|count| *count == 0)
     }
-}
-
-fn least_by_zone(cluster: &Cluster, own: Service<'_>, among: &[Index]) -> u32 {
-    let counts = cluster.by_zone(own);
-    let zones = among.iter().map(|index| cluster.machine(*index).zone);
-    zones
-        .map(|zone| counts.get(&zone).copied().unwrap_or(0))
-        .min()
-        .unwrap_or(0)
-}
-
-fn least_by_node(cluster: &Cluster, own: Service<'_>, among: &[Index]) -> u32 {
-    let counts = cluster.by_node(own);
-    among
-        .iter()
-        .map(|index| counts.get(index).copied().unwrap_or(0))
-        .min()
-        .unwrap_or(0)
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use fairway_api::{
     ids::{AppId, ReleaseId},
     names::{LabelValue, NodeName, ProcessType},
-    placement::{Domain, ZONE_LABEL},
+    placement::ZONE_LABEL,
     sizes::Resources,
 };
 
@@ -23,20 +23,30 @@ pub(crate) type Index = u32;
 pub(crate) struct Cluster {
     pub(crate) policy: Policy,
     pub(crate) machines: Vec<Machine>,
+    /// Of each machine what is looked at for every class, close together in memory.
+    pub(crate) rooms: Vec<Room>,
     /// How many zones there are; a machine without the label is in one that has no name.
     pub(crate) zones: u32,
     services: HashMap<AppId, BTreeMap<ProcessType, Vec<(ReleaseId, Counts)>>>,
 }
 
-/// One machine and what is promised on it.
+/// What a machine is.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) name: NodeName,
     pub(crate) node: Node,
+}
+
+/// What is promised on a machine, and what may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
     pub(crate) zone: u32,
+    /// The larger of its two loads, in thousandths of what may be promised.
+    pub(crate) load_permille: u32,
+    /// What it has; 0 while that is not known.
+    memory_bytes_has: u64,
     pub(crate) memory_bytes: u64,
     pub(crate) cpu_millis: u64,
-    /// What may be promised; 0 while its capacity is not known.
     pub(crate) memory_bytes_max: u64,
     pub(crate) cpu_millis_max: u64,
 }
@@ -57,15 +67,21 @@ impl Cluster {
     ) -> Self {
         let mut zones: BTreeMap<Option<LabelValue>, u32> = BTreeMap::new();
         let mut machines = Vec::with_capacity(nodes.len());
+        let mut rooms = Vec::with_capacity(nodes.len());
         for (name, node) in nodes {
             let zone = node.facts.labels.get(ZONE_LABEL).cloned();
             let next = u32::try_from(zones.len()).unwrap_or(u32::MAX);
             let zone = *zones.entry(zone).or_insert(next);
-            machines.push(Machine::new(name, node, zone, policy));
+            rooms.push(Room::new(node, zone, policy));
+            machines.push(Machine {
+                name: name.clone(),
+                node: node.clone(),
+            });
         }
         let mut cluster = Self {
             policy: policy.clone(),
             machines,
+            rooms,
             zones: u32::try_from(zones.len()).unwrap_or(u32::MAX),
             services: HashMap::new(),
         };
@@ -91,11 +107,14 @@ impl Cluster {
         if zone(&machine.node) != zone(node) {
             return false;
         }
-        *machine = Machine {
-            memory_bytes: machine.memory_bytes,
-            cpu_millis: machine.cpu_millis,
-            ..Machine::new(name, node, machine.zone, &self.policy)
-        };
+        machine.node = node.clone();
+        let room = &mut self.rooms[index as usize];
+        let (memory_bytes, cpu_millis) = (room.memory_bytes, room.cpu_millis);
+        *room = Room::new(node, room.zone, &self.policy);
+        room.take(|room| {
+            room.memory_bytes = memory_bytes;
+            room.cpu_millis = cpu_millis;
+        });
         true
     }
 
@@ -107,17 +126,15 @@ impl Cluster {
         found.ok().and_then(|index| Index::try_from(index).ok())
     }
 
-    pub(crate) fn machine(&self, index: Index) -> &Machine {
-        &self.machines[index as usize]
-    }
-
     /// Promises a pod what it takes.
     pub(crate) fn add(&mut self, app: AppId, pod: &Pod, index: Index) {
         let takes = resources(&pod.size);
-        let machine = &mut self.machines[index as usize];
-        machine.memory_bytes += takes.memory_bytes;
-        machine.cpu_millis += u64::from(takes.cpu_millis);
-        let zone = machine.zone;
+        let room = &mut self.rooms[index as usize];
+        room.take(|room| {
+            room.memory_bytes += takes.memory_bytes;
+            room.cpu_millis += u64::from(takes.cpu_millis);
+        });
+        let zone = room.zone;
         let releases = self.services.entry(app).or_default();
         let releases = match releases.get_mut(&pod.process_type) {
             Some(releases) => releases,
@@ -140,10 +157,12 @@ impl Cluster {
             return;
         };
         let took = resources(&pod.size);
-        let machine = &mut self.machines[index as usize];
-        machine.memory_bytes -= took.memory_bytes;
-        machine.cpu_millis -= u64::from(took.cpu_millis);
-        let zone = machine.zone;
+        let room = &mut self.rooms[index as usize];
+        room.take(|room| {
+            room.memory_bytes -= took.memory_bytes;
+            room.cpu_millis -= u64::from(took.cpu_millis);
+        });
+        let zone = room.zone;
         let releases = self.services.get_mut(&app);
         let Some(releases) = releases.and_then(|types| types.get_mut(&pod.process_type)) else {
             return;
@@ -155,35 +174,30 @@ impl Cluster {
         releases.retain(|(_, counts)| !counts.nodes.is_empty());
     }
 
-    /// Pods of a process type in the machine's zone or on it; of every release, or of one.
-    pub(crate) fn count(&self, service: Service<'_>, domain: Domain, index: Index) -> u32 {
-        self.counts(service)
-            .map(|counts| match domain {
-                Domain::Node => counts.nodes.get(&index).copied().unwrap_or(0),
-                Domain::Zone => {
-                    let zone = self.machine(index).zone;
-                    counts.zones.get(&zone).copied().unwrap_or(0)
-                }
-            })
-            .sum()
+    /// Pods of a process type by zone, and by machine.
+    pub(crate) fn count(&self, service: Service<'_>) -> (Vec<u32>, Vec<u32>) {
+        let mut zones = vec![0; self.zones as usize];
+        let mut nodes = vec![0; self.machines.len()];
+        for counts in self.counts(service) {
+            for (zone, count) in &counts.zones {
+                zones[*zone as usize] += count;
+            }
+            for (index, count) in &counts.nodes {
+                nodes[*index as usize] += count;
+            }
+        }
+        (zones, nodes)
     }
 
-    /// Pods of a process type by zone.
-    pub(crate) fn by_zone(&self, service: Service<'_>) -> BTreeMap<u32, u32> {
-        sum(self.counts(service).map(|counts| &counts.zones))
-    }
-
-    /// Pods of a process type by machine, those without one left out.
-    pub(crate) fn by_node(&self, service: Service<'_>) -> BTreeMap<Index, u32> {
-        sum(self.counts(service).map(|counts| &counts.nodes))
-    }
-
-    /// True if a pod of the app stands on the machine.
-    pub(crate) fn has_app(&self, app: AppId, index: Index) -> bool {
-        self.services.get(&app).is_some_and(|types| {
-            let mut all = types.values().flatten();
-            all.any(|(_, counts)| counts.nodes.contains_key(&index))
-        })
+    /// On which machines pods of the app stand.
+    pub(crate) fn with_app(&self, app: AppId) -> Vec<bool> {
+        let mut with = vec![false; self.machines.len()];
+        let types = self.services.get(&app);
+        let counts = types.into_iter().flat_map(|types| types.values().flatten());
+        for index in counts.flat_map(|(_, counts)| counts.nodes.keys()) {
+            with[*index as usize] = true;
+        }
+        with
     }
 
     fn counts(&self, service: Service<'_>) -> impl Iterator<Item = &Counts> {
@@ -214,24 +228,16 @@ fn less(counts: &mut BTreeMap<u32, u32>, key: u32) {
     }
 }
 
-fn sum<'a>(all: impl Iterator<Item = &'a BTreeMap<u32, u32>>) -> BTreeMap<u32, u32> {
-    let mut sum = BTreeMap::new();
-    for (key, count) in all.flatten() {
-        *sum.entry(*key).or_default() += count;
-    }
-    sum
-}
-
-impl Machine {
-    fn new(name: &NodeName, node: &Node, zone: u32, policy: &Policy) -> Self {
+impl Room {
+    fn new(node: &Node, zone: u32, policy: &Policy) -> Self {
         let percent = |of: u64, percent: u32| of.saturating_mul(u64::from(percent)) / 100;
         let (memory, cpu) = node
             .capacity
             .map_or((0, 0), |has| (has.memory_bytes, u64::from(has.cpu_millis)));
         Self {
-            name: name.clone(),
-            node: node.clone(),
             zone,
+            load_permille: 0,
+            memory_bytes_has: memory,
             memory_bytes: 0,
             cpu_millis: 0,
             memory_bytes_max: percent(memory, policy.memory_percent),
@@ -239,26 +245,25 @@ impl Machine {
         }
     }
 
-    /// True if so much more may be promised once `freed` is given back.
-    pub(crate) fn has_room(&self, need: Resources, freed: Resources) -> bool {
-        self.has_memory(need, freed) && self.has_cpu(need, freed)
-    }
-
-    pub(crate) fn has_memory(&self, need: Resources, freed: Resources) -> bool {
-        let promised = self.memory_bytes.saturating_sub(freed.memory_bytes);
-        promised.saturating_add(need.memory_bytes) <= self.memory_bytes_max
-    }
-
-    pub(crate) fn has_cpu(&self, need: Resources, freed: Resources) -> bool {
-        let promised = self.cpu_millis.saturating_sub(freed.cpu_millis.into());
-        promised + u64::from(need.cpu_millis) <= self.cpu_millis_max
-    }
-
-    /// The larger of its two loads, in thousandths of what may be promised.
-    pub(crate) fn load_permille(&self) -> u32 {
+    /// Changes what is promised.
+    fn take(&mut self, change: impl FnOnce(&mut Self)) {
+        change(self);
         let permille = |of: u64, max: u64| of.saturating_mul(1000) / max.max(1);
         let memory = permille(self.memory_bytes, self.memory_bytes_max);
         let cpu = permille(self.cpu_millis, self.cpu_millis_max);
-        u32::try_from(memory.max(cpu)).unwrap_or(u32::MAX)
+        self.load_permille = u32::try_from(memory.max(cpu)).unwrap_or(u32::MAX);
+    }
+
+    /// True if a pod that needs so much fits now.
+    pub(crate) fn fits(&self, need: Resources) -> bool {
+        need.memory_bytes <= self.memory_bytes_has && self.has_memory(need) && self.has_cpu(need)
+    }
+
+    pub(crate) fn has_memory(&self, need: Resources) -> bool {
+        self.memory_bytes.saturating_add(need.memory_bytes) <= self.memory_bytes_max
+    }
+
+    pub(crate) fn has_cpu(&self, need: Resources) -> bool {
+        self.cpu_millis + u64::from(need.cpu_millis) <= self.cpu_millis_max
     }
 }

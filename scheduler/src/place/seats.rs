@@ -2,12 +2,14 @@
 //!
 //! One heap per zone. Within a zone, placing a pod changes only the score of the machine that got
 //! it; what changes for a zone as a whole (how many pods of the type it has) is compared between
-//! the heaps. So a class of k pods costs one look at each machine and then k times (zones + log
-//! machines).
+//! the heaps. So a class of k pods costs one look at each machine and then k times (zones + log k).
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use fairway_api::placement::{Expression, Placement, TaintEffect};
+use fairway_api::{
+    placement::{Expression, Placement, TaintEffect},
+    sizes::Resources,
+};
 
 use super::{
     class::{Class, Rules},
@@ -67,61 +69,72 @@ fn few(count: usize) -> u32 {
 
 /// The machines that can take pods of a class.
 pub(crate) struct Seats<'a> {
-    class: &'a Class,
-    rules: &'a Rules<'a>,
+    need: Resources,
+    rules: Rules<'a>,
     eligible: &'a Eligible,
-    /// By zone; the numbers of pods by zone are left out of the scores.
+    /// Machines on which something of the app runs.
+    with_app: Vec<bool>,
+    /// By zone. Only as many machines as there are pods to place: each pod takes one at most.
     heaps: Vec<BinaryHeap<Reverse<Entry>>>,
 }
 
-/// A machine's score without what its zone adds, and its place in the list of eligible ones.
+/// A machine's score when it was looked at last, and its place in the list of eligible ones.
 type Entry = (Score, u32);
 
 impl<'a> Seats<'a> {
+    /// For so many pods of a class.
     pub(crate) fn new(
         cluster: &Cluster,
-        class: &'a Class,
-        rules: &'a Rules<'a>,
+        class: &Class,
+        rules: Rules<'a>,
         eligible: &'a Eligible,
+        pods: usize,
     ) -> Self {
-        let mut heaps: Vec<Vec<Reverse<Entry>>> = vec![vec![]; cluster.zones as usize];
         let mut seats = Self {
-            class,
+            need: class.need(),
             rules,
             eligible,
+            with_app: cluster.with_app(class.app),
             heaps: vec![],
         };
+        // The worst of the best on top.
+        let mut best: Vec<BinaryHeap<Entry>> = vec![BinaryHeap::new(); cluster.zones as usize];
         for (position, &index) in (0..).zip(&eligible.machines) {
-            if seats.takes(cluster, index) {
-                let zone = cluster.machine(index).zone as usize;
-                heaps[zone].push(Reverse((seats.score(cluster, position), position)));
+            if !seats.takes(cluster, index) {
+                continue;
+            }
+            let entry = (seats.score(cluster, position), position);
+            let best = &mut best[cluster.rooms[index as usize].zone as usize];
+            if best.len() < pods {
+                best.push(entry);
+            } else if let Some(mut worst) = best.peek_mut()
+                && entry < *worst
+            {
+                *worst = entry;
             }
         }
-        seats.heaps = heaps.into_iter().map(BinaryHeap::from).collect();
+        let heaps = best.into_iter().map(|best| best.into_iter().map(Reverse));
+        seats.heaps = heaps.map(BinaryHeap::from_iter).collect();
         seats
     }
 
-    /// The best machine; it is put back with [`Self::put_back`] once the pod is counted.
+    /// The best machine; tell with [`Self::placed`] when the pod is counted on it.
     pub(crate) fn take(&mut self, cluster: &Cluster) -> Option<Seat> {
-        let skew = if self.rules.hard {
-            self.rules.skew(cluster, &self.eligible.machines)
-        } else {
-            (u32::MAX, u32::MAX)
-        };
-        let mut best: Option<(Score, usize)> = None;
-        for zone in 0..self.heaps.len() {
-            let Some(position) = self.top(cluster, zone) else {
+        let skew = self.rules.skew();
+        let mut best: Option<(Score, u32)> = None;
+        for zone in (0..).take(self.heaps.len()) {
+            let Some(position) = self.top(zone) else {
                 continue;
             };
             let index = self.eligible.machines[position as usize];
-            if self.rules.skewed(cluster, index, skew).is_some() {
+            if self.rules.hard && self.rules.skewed(zone, index, skew).is_some() {
                 continue; // Until others have caught up.
             }
             let score = (self.score(cluster, position), zone);
             best = Some(best.map_or(score, |best| best.min(score)));
         }
         let (score, zone) = best?;
-        let Reverse((_, position)) = self.heaps[zone].pop()?;
+        let Reverse((_, position)) = self.heaps[zone as usize].pop()?;
         Some(Seat {
             machine: score.machine,
             position,
@@ -129,43 +142,52 @@ impl<'a> Seats<'a> {
     }
 
     /// The best of a zone. Machines that a pod of the class itself made impossible are dropped.
-    fn top(&mut self, cluster: &Cluster, zone: usize) -> Option<u32> {
+    fn top(&mut self, zone: u32) -> Option<u32> {
         loop {
-            let Reverse((score, position)) = self.heaps[zone].peek()?;
-            if !self.rules.hard || self.rules.company(cluster, score.machine).is_none() {
+            let Reverse((score, position)) = self.heaps[zone as usize].peek()?;
+            if !self.rules.hard || self.rules.company(zone, score.machine).is_none() {
                 return Some(*position);
             }
-            self.heaps[zone].pop();
+            self.heaps[zone as usize].pop();
         }
     }
 
-    pub(crate) fn put_back(&mut self, cluster: &Cluster, seat: Seat) {
+    /// The pod is on the machine now, which may take more.
+    pub(crate) fn placed(&mut self, cluster: &Cluster, seat: Seat) {
+        let zone = cluster.rooms[seat.machine as usize].zone;
+        self.rules.placed(zone, seat.machine);
+        self.with_app[seat.machine as usize] = true;
         if self.takes(cluster, seat.machine) {
-            let zone = cluster.machine(seat.machine).zone as usize;
             let score = self.score(cluster, seat.position);
-            self.heaps[zone].push(Reverse((score, seat.position)));
+            self.heaps[zone as usize].push(Reverse((score, seat.position)));
         }
+    }
+
+    /// True if what found no room now was refused for reasons that hold for other classes too.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.rules.hard
     }
 
     fn takes(&self, cluster: &Cluster, index: Index) -> bool {
-        self.rules.room(cluster, index).is_none()
-            && (!self.rules.hard || self.rules.company(cluster, index).is_none())
+        let room = &cluster.rooms[index as usize];
+        room.fits(self.need) && (!self.rules.hard || self.rules.company(room.zone, index).is_none())
     }
 
+    /// Within a zone the order of two machines changes only when one of them gets a pod.
     fn score(&self, cluster: &Cluster, position: u32) -> Score {
         let index = self.eligible.machines[position as usize];
+        let room = &cluster.rooms[index as usize];
         let (avoided, unmet) = self.eligible.wishes[position as usize];
-        let (must_spread, spread) = self.rules.crowd(cluster, index);
-        let load = cluster.machine(index).load_permille();
+        let (must_spread, spread) = self.rules.crowd(room.zone, index);
         Score {
             must_spread,
             avoided,
-            unmet: unmet + self.rules.unmet(cluster, index),
+            unmet: unmet + self.rules.unmet(room.zone, index),
             spread,
-            pulls: !cluster.has_app(self.class.app, index),
+            pulls: !self.with_app[index as usize],
             load_permille: match cluster.policy.strategy {
-                Strategy::Spread => load,
-                Strategy::Pack => 1000_u32.saturating_sub(load),
+                Strategy::Spread => room.load_permille,
+                Strategy::Pack => 1000_u32.saturating_sub(room.load_permille),
             },
             machine: index,
         }
@@ -175,17 +197,18 @@ impl<'a> Seats<'a> {
     pub(crate) fn reasons<'c>(&self, cluster: &'c Cluster) -> Reasons<'c> {
         let mut reasons = Reasons::default();
         for (index, why) in &self.eligible.refused {
-            reasons.add(&cluster.machine(*index).name, why.clone());
+            reasons.add(&cluster.machines[*index as usize].name, why.clone());
         }
-        let skew = self.rules.skew(cluster, &self.eligible.machines);
+        let skew = self.rules.skew();
         for &index in &self.eligible.machines {
-            let why = self
-                .rules
-                .room(cluster, index)
-                .or_else(|| self.rules.company(cluster, index))
-                .or_else(|| self.rules.skewed(cluster, index, skew));
+            let machine = &cluster.machines[index as usize];
+            let room = &cluster.rooms[index as usize];
+            let why = filter::size(&machine.node, self.need)
+                .or_else(|| filter::room(room, self.need))
+                .or_else(|| self.rules.company(room.zone, index))
+                .or_else(|| self.rules.skewed(room.zone, index, skew));
             if let Some(why) = why {
-                reasons.add(&cluster.machine(index).name, why);
+                reasons.add(&machine.name, why);
             }
         }
         reasons
