@@ -18,7 +18,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Config,
     build::BuildTools,
-    receive::{Receiver, hook, http, pushes::Pushes, repositories::Repositories, ssh::SshServer},
+    receive::{
+        Receiver, hook, http,
+        pushes::Pushes,
+        repositories::Repositories,
+        ssh::SshServer,
+        unsettled::{self, Unsettled},
+    },
     source::Sources,
     stack::Progress,
     worker::{InHand, Worker},
@@ -62,6 +68,7 @@ impl Builder {
             repositories,
             pushes,
             Arc::clone(&sources),
+            Unsettled::open(&data)?,
             socket,
         ));
         let worker = Worker {
@@ -119,6 +126,8 @@ impl Builder {
             let stop = stop.clone();
             async move { tools.tend(stop).await }
         });
+        // Before the first claim: later builds of their apps wait for them.
+        unsettled::resume(&receiver);
         let building = tokio::spawn(worker.run(stop.clone()));
         let served = tokio::select! {
             served = ssh.serve(Arc::clone(&receiver)) => served,

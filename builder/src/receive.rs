@@ -9,6 +9,7 @@ pub(crate) mod pack;
 pub(crate) mod pushes;
 pub(crate) mod repositories;
 pub(crate) mod ssh;
+pub(crate) mod unsettled;
 
 use std::{
     net::IpAddr,
@@ -30,6 +31,7 @@ use self::{
     pack::{Exchange, Invocation, Life, Mode},
     pushes::{Push, Pushes},
     repositories::Repositories,
+    unsettled::Unsettled,
 };
 use crate::source::Sources;
 
@@ -49,6 +51,7 @@ pub(crate) struct Receiver {
     pub(crate) repositories: Arc<Repositories>,
     pub(crate) pushes: Pushes,
     pub(crate) sources: Arc<Sources>,
+    pub(crate) unsettled: Arc<Unsettled>,
     /// Where hooks find us.
     pub(crate) hook_socket: PathBuf,
     /// Pushes that are being dealt with, also those whose client has left.
@@ -80,6 +83,7 @@ impl Receiver {
         repositories: Repositories,
         pushes: Pushes,
         sources: Arc<Sources>,
+        unsettled: Unsettled,
         hook_socket: PathBuf,
     ) -> Self {
         Self {
@@ -88,6 +92,7 @@ impl Receiver {
             repositories: Arc::new(repositories),
             pushes,
             sources,
+            unsettled: Arc::new(unsettled),
             hook_socket,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
@@ -242,7 +247,13 @@ impl Receiver {
         let (repository, deploy) = (push.repository().to_owned(), push.deploy_branch().cloned());
         if succeeded && push.reached_hook() {
             let path = repository.clone();
-            let settle = move || repositories::settle_head(&path, deploy.as_ref());
+            let (unsettled, build) = (Arc::clone(&self.unsettled), push.build());
+            let settle = move || {
+                if let Some(build) = build {
+                    unsettled.forget_if_moved(build, &path);
+                }
+                repositories::settle_head(&path, deploy.as_ref())
+            };
             let settled = tokio::task::spawn_blocking(settle).await;
             if let Err(error) = settled.map_err(anyhow::Error::from).flatten() {
                 tracing::warn!("cannot set HEAD of {}: {error:#}", repository.display());

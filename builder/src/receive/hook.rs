@@ -34,7 +34,12 @@ use self::{
     updates::{Decision, Deploy, DeployBranches, decide, parse_updates},
     wire::{HookRequest, REQUEST_BYTES_MAX, TEXT_BYTES_MAX, exit_frame, text_frame},
 };
-use super::{Receiver, pushes::PushFacts, repositories::DEPLOY_BRANCHES_DEFAULT};
+use super::{
+    Receiver,
+    pushes::PushFacts,
+    repositories::DEPLOY_BRANCHES_DEFAULT,
+    unsettled::{Kept, Note},
+};
 use crate::source::{
     Source, SourceFolder,
     export::{ExportError, Exported, export},
@@ -87,7 +92,7 @@ async fn answer(receiver: Arc<Receiver>, stream: UnixStream) -> anyhow::Result<(
         judged = timeout(PUSH_MAX, judge(&receiver, &push, &request, &mut say)) => judged
             .unwrap_or_else(|_| Err(Refused::Because("the push took too long; push again".into()))),
         () = receiver.shutdown.cancelled() => {
-            Err(Refused::Because("Fairway stops here, and the push with it; push again".into()))
+            Err(Refused::Because("Fairway stops here.\nA release that was under way still goes live; otherwise push again in a minute".into()))
         }
     };
     let code = match judged {
@@ -147,7 +152,7 @@ async fn deploy_commit(
     say: &mut Say,
 ) -> Result<(), Refused> {
     let quarantine = quarantine(push, request)?;
-    let (exported, folder) = export_commit(receiver, push, quarantine, wanted).await?;
+    let (exported, folder, kept) = export_commit(receiver, push, quarantine, wanted).await?;
     note_submodules(&exported, say).await;
     let build = NewBuild {
         app: push.grant.app.name.clone(),
@@ -172,6 +177,17 @@ async fn deploy_commit(
         old: wanted.old.clone(),
     };
     receiver.pushes.queued(&push.token, id);
+    let note = Note {
+        build: id,
+        grant: push.grant.clone(),
+        reference: source.reference.clone(),
+        old: wanted.old.clone(),
+        new: wanted.new.clone(),
+    };
+    if let Err(error) = kept.note(&note) {
+        // Goes on without: only a crash in the next minutes would be noticed.
+        tracing::warn!(app = %push.grant.app.name, "cannot note a push down: {error:#}");
+    }
     receiver.sources.put(id, source);
     drop(queueing);
     if let Some(other) = waits_for {
@@ -186,7 +202,10 @@ async fn deploy_commit(
     receiver.sources.forget(id);
     match verdict {
         Ok(PushVerdict::Released { .. }) => Ok(()),
-        Ok(PushVerdict::Failed { .. }) => Err(Refused::Said),
+        Ok(PushVerdict::Failed { .. }) => {
+            receiver.unsettled.forget(id);
+            Err(Refused::Said)
+        }
         Err(error) => Err(Refused::Because(error.to_string())),
     }
 }
@@ -196,12 +215,18 @@ async fn export_commit(
     push: &PushFacts,
     quarantine: Option<PathBuf>,
     wanted: &Deploy,
-) -> Result<(Exported, SourceFolder), Refused> {
+) -> Result<(Exported, SourceFolder, Kept), Refused> {
     let folder = receiver.sources.new_folder();
     let (repository, commit) = (push.repository.clone(), wanted.new.clone());
+    let unsettled = Arc::clone(&receiver.unsettled);
     let exporting = tokio::task::spawn_blocking(move || {
         let exported = export(&repository, quarantine.as_deref(), &commit, folder.path())?;
-        Ok::<_, ExportError>((exported, folder))
+        let kept = unsettled.keep(quarantine.as_deref());
+        let kept = kept.map_err(|source| ExportError::Write {
+            path: "objects".into(),
+            source,
+        })?;
+        Ok::<_, ExportError>((exported, folder, kept))
     });
     let internal = || "the commit cannot be read; the operator finds more in the log".to_owned();
     match exporting.await {

@@ -163,6 +163,11 @@ impl Push {
         &self.entry.repository
     }
 
+    /// Once it is queued.
+    pub(crate) fn build(&self) -> Option<BuildId> {
+        self.entry.build.get().copied()
+    }
+
     pub(crate) fn deploy_branch(&self) -> Option<&BranchName> {
         self.entry.grant.deploy_branch.as_ref()
     }

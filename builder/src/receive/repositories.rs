@@ -75,9 +75,14 @@ impl Repositories {
         })
     }
 
+    /// Where the app's repository is, or will be.
+    pub(crate) fn folder(&self, app: AppId) -> PathBuf {
+        self.root.join(format!("{app}.git"))
+    }
+
     /// The app's repository, made if it is not there yet. Blocks.
     pub(crate) fn ensure(&self, app: AppId) -> anyhow::Result<PathBuf> {
-        let folder = self.root.join(format!("{app}.git"));
+        let folder = self.folder(app);
         // Held while sweeping, so that no other push can be under way in what is being swept.
         let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
         if swept.contains(&app) {

@@ -6,7 +6,11 @@ use std::{
     process::{Output, Stdio},
 };
 
-use fairway_api::{client::Client, ids::AppId, secret::Secret};
+use fairway_api::{
+    client::Client,
+    ids::{AppId, BuildId},
+    secret::Secret,
+};
 use fairway_builder::{BuildSettings, Builder, Config};
 use tokio::{
     io::AsyncWriteExt,
@@ -141,7 +145,7 @@ impl Platform {
             .unwrap_or_else(|_| panic!("{name} does not move"));
     }
 
-    /// Objects of pushes that were refused, and sources of builds that are over.
+    /// Objects of pushes that were refused, sources of builds and notes of pushes that are over.
     pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
         let quarantine = list(&self.repository().join("objects"))
             .into_iter()
@@ -153,6 +157,7 @@ impl Platform {
             });
         quarantine
             .chain(list(&self.data().join("sources")))
+            .chain(list(&self.data().join("pushes")))
             .collect()
     }
 
@@ -166,6 +171,17 @@ impl Platform {
         tokio::time::timeout(WAIT, wait)
             .await
             .expect("git takes the pack");
+    }
+
+    /// Waits until a push is so far that it outlives the builder.
+    pub(crate) async fn until_noted(&self, build: BuildId) {
+        let note = self.data().join(format!("pushes/{build}/push.json"));
+        let wait = async {
+            while !note.exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(WAIT, wait).await.expect("a note");
     }
 
     pub(crate) async fn until_no_leftovers(&self) {

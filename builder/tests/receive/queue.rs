@@ -1,5 +1,7 @@
 //! Pushes that meet, clients that leave, builders that stop.
 
+use fairway_api::ids::BuildId;
+
 use crate::{
     controller::{Script, WAIT},
     platform::{Platform, Told, kill},
@@ -200,6 +202,68 @@ async fn a_builder_that_stops_refuses_what_is_under_way() {
         "push again",
         "pre-receive hook declined",
     ]);
-    assert!(platform.leftovers().is_empty());
+    let noted = platform.data().join("pushes");
+    let left = platform.leftovers();
+    assert!(left.iter().all(|path| path.starts_with(&noted)), "{left:?}");
     assert_eq!(platform.server_ref("refs/heads/main").await, None);
+}
+
+/// A push whose builder has stopped while its release was under way: the commit and the build.
+async fn interrupted(platform: &mut Platform) -> (String, BuildId) {
+    platform.controller.script(Script::Hold);
+    let url = platform.http_url("shop");
+    let (head, push) = {
+        let tree = platform.work_tree("tree").await;
+        let head = tree.commit("app.py", "print('one')").await;
+        (head, tree.start_git(&["push", &url, "main"]))
+    };
+    let id = platform.controller.build(1).await.id;
+    platform.until_noted(id).await;
+    platform.stop_builder().await;
+    assert!(!ended(push).await.ok);
+    (head, id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_goes_live_without_the_builder_moves_its_branch() {
+    let mut platform = Platform::start().await;
+    let (head, id) = interrupted(&mut platform).await;
+    platform.controller.end(id, true);
+    platform.restart().await;
+    platform.until_ref("refs/heads/main", &head).await;
+    platform.until_no_leftovers().await;
+    let url = platform.http_url("shop");
+    let mut clone = platform.git(platform.scratch());
+    let cloned = clone.args(["clone", "-q", &url, "copy"]).output().await;
+    assert!(cloned.unwrap().status.success(), "all objects are there");
+    assert!(platform.scratch().join("copy/app.py").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_fails_without_the_builder_leaves_nothing() {
+    let mut platform = Platform::start().await;
+    let (_, id) = interrupted(&mut platform).await;
+    platform.restart().await;
+    platform.controller.end(id, false);
+    platform.until_no_leftovers().await;
+    assert_eq!(platform.server_ref("refs/heads/main").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_was_moved_since_stays_where_it_is() {
+    let mut platform = Platform::start().await;
+    let (_, id) = interrupted(&mut platform).await;
+    platform.restart().await;
+    platform.controller.script(Script::Release);
+    let url = platform.http_url("shop");
+    let head = {
+        let tree = platform.work_tree("other").await;
+        let head = tree.commit("app.py", "print('two')").await;
+        let told = ended(tree.start_git(&["push", &url, "main"])).await;
+        assert!(told.ok, "{told:?}");
+        head
+    };
+    platform.controller.end(id, true);
+    platform.until_no_leftovers().await;
+    assert_eq!(platform.server_ref("refs/heads/main").await, Some(head));
 }

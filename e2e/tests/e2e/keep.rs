@@ -55,6 +55,29 @@ fn kill_and_reboot() -> anyhow::Result<()> {
         "{builds}"
     );
 
+    // In the middle of a release: it goes live all the same, and its branch moves with it.
+    repository.write(
+        "Dockerfile",
+        "FROM fairway/run:bookworm\nWORKDIR /app\nCOPY . .\n\
+         CMD [\"sh\", \"-c\", \"sleep 5; exec python3 server.py\"]\n",
+    )?;
+    repository.write("server.py", &sample::server("live"))?;
+    let live = repository.commit("live")?;
+    let (mut push, output) = repository.start_push(&["fairway", "main"])?;
+    wait("the release has begun", || {
+        Ok(fs::read_to_string(&output)?.contains("Launching"))
+    })?;
+    platform.kill();
+    push.wait()?;
+    platform.start_again()?;
+    wait("the release is live", || {
+        Ok(platform.get("kept", "/")? == (200, "live".into()))
+    })?;
+    wait("its branch has moved", || {
+        let remote = repository.git(&["ls-remote", "fairway", "refs/heads/main"])?;
+        Ok(remote.starts_with(&live))
+    })?;
+
     // A reboot: everything is gone but what is on disk.
     platform.kill();
     for container in platform.containers(&app)? {
@@ -67,6 +90,6 @@ fn kill_and_reboot() -> anyhow::Result<()> {
     );
     platform.start_again()?;
     wait("the app is back", || {
-        Ok(platform.get("kept", "/")? == (200, "after".into()))
+        Ok(platform.get("kept", "/")? == (200, "live".into()))
     })
 }
