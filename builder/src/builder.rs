@@ -19,7 +19,7 @@ use crate::{
     Config,
     build::BuildTools,
     receive::{
-        Receiver, hook, http,
+        Places, Receiver, hook, http,
         pushes::Pushes,
         repositories::Repositories,
         ssh::SshServer,
@@ -61,15 +61,17 @@ impl Builder {
         let hooks = listen(&socket).with_context(|| format!("listen on {}", socket.display()))?;
         let pushes = Pushes::default();
         let sources = Arc::new(Sources::open(&data, pushes.clone())?);
-        let repositories = Repositories::open(&data, &config.hook_program, &config.hook_args)?;
+        let places = Places {
+            repositories: Repositories::open(&data, &config.hook_program, &config.hook_args)?,
+            unsettled: Unsettled::open(&data)?,
+            hook_socket: socket,
+        };
         let receiver = Arc::new(Receiver::new(
             config.client.clone(),
             config.name.clone(),
-            repositories,
+            places,
             pushes,
             Arc::clone(&sources),
-            Unsettled::open(&data)?,
-            socket,
         ));
         let worker = Worker {
             client: config.client,

@@ -62,6 +62,13 @@ pub(crate) struct Receiver {
     housekeeping: Arc<Semaphore>,
 }
 
+/// Where in the data folder a receiver keeps what.
+pub(crate) struct Places {
+    pub(crate) repositories: Repositories,
+    pub(crate) unsettled: Unsettled,
+    pub(crate) hook_socket: PathBuf,
+}
+
 /// Why a git client is not served. The text is for the user, over either transport.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
@@ -80,20 +87,18 @@ impl Receiver {
     pub(crate) fn new(
         client: Client,
         builder: BuilderName,
-        repositories: Repositories,
+        places: Places,
         pushes: Pushes,
         sources: Arc<Sources>,
-        unsettled: Unsettled,
-        hook_socket: PathBuf,
     ) -> Self {
         Self {
             client,
             builder,
-            repositories: Arc::new(repositories),
+            repositories: Arc::new(places.repositories),
             pushes,
             sources,
-            unsettled: Arc::new(unsettled),
-            hook_socket,
+            unsettled: Arc::new(places.unsettled),
+            hook_socket: places.hook_socket,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
             processes: Arc::new(Semaphore::new(GIT_PROCESSES_MAX)),
