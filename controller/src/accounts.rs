@@ -1,5 +1,7 @@
 //! Making accounts and changing passwords.
 
+mod lost_password;
+
 use fairway_api::{
     accounts::{AccountRole, NewAccount},
     ids::UserId,
@@ -7,6 +9,8 @@ use fairway_api::{
     secret::Secret,
 };
 use serde::Deserialize;
+
+pub use lost_password::reset_password;
 
 use crate::{
     auth::{

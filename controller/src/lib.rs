@@ -55,7 +55,7 @@ pub mod tokens;
 pub mod deploy;
 mod reconcile;
 
-pub use accounts::readable_password;
+pub use accounts::{readable_password, reset_password};
 pub use config::{Config, Role, RoleCredential};
 pub use controller::Controller;
 pub use fairway_scheduler::policy::Policy;

@@ -5,6 +5,7 @@
 //! all-in-one.
 
 // Where to begin: all roles in one process, or one at a time.
+pub mod accounts;
 pub mod roles;
 pub mod up;
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use fairway_server::{
+    accounts::ResetPasswordArgs,
     roles::{BuilderArgs, ControllerArgs, NodeArgs, RegistryArgs, RouterArgs},
     runtime,
     settings::Settings,
@@ -34,6 +35,9 @@ enum Command {
     Router(RouterArgs),
     /// Run the agent of this machine
     Node(NodeArgs),
+    /// Set a new password for an account whose password was lost, and print it
+    #[command(name = "account:reset-password")]
+    ResetPassword(ResetPasswordArgs),
     /// Called by git; not for people
     #[command(hide = true)]
     Hook {
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
             Command::Registry(args) => args.run(shutdown).await,
             Command::Router(args) => args.run(shutdown).await,
             Command::Node(args) => args.run(shutdown).await,
+            Command::ResetPassword(args) => args.run().await,
             Command::Hook { .. } => Ok(()),
         }
     })
