@@ -39,6 +39,7 @@ pub mod pods;
 pub mod routes;
 
 // What every answer shares.
+pub mod engine;
 pub mod error;
 
 #[cfg(feature = "client")]

@@ -116,6 +116,7 @@ impl BuildTools {
             return Ok(Arc::clone(ready));
         }
         if ready.is_none() {
+            self.engine.check().await?;
             self.recover().await?;
         }
         let registry = Arc::new(Registry::new(access));

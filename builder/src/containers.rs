@@ -7,7 +7,7 @@ pub(crate) mod pool;
 pub(crate) mod sandbox;
 pub(crate) mod slot;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io::ErrorKind};
 
 use anyhow::Context as _;
 use bollard::{
@@ -20,7 +20,7 @@ use bollard::{
         TagImageOptionsBuilder,
     },
 };
-use fairway_api::images::RegistryAccess;
+use fairway_api::{engine, images::RegistryAccess};
 use futures_util::TryStreamExt;
 
 /// On everything that an installation makes in the engine: its id.
@@ -29,6 +29,9 @@ const INSTANCE_LABEL: &str = "dev.fairway.instance";
 const ROLE_LABEL: &str = "dev.fairway.role";
 /// The value of [`ROLE_LABEL`].
 const ROLE: &str = "builder";
+
+/// Where the engine's client looks for it when `DOCKER_HOST` does not say.
+const ENGINE_DEFAULT: &str = "/var/run/docker.sock";
 
 /// The container engine of this machine.
 #[derive(Clone)]
@@ -40,12 +43,16 @@ pub(crate) struct Engine {
 impl Engine {
     /// Prepares a connection. Nothing is sent yet.
     pub(crate) fn new(instance: &str) -> anyhow::Result<Self> {
-        let docker = Docker::connect_with_local_defaults()
-            .context("find the container engine; is DOCKER_HOST right?")?;
+        let docker = Docker::connect_with_local_defaults().map_err(in_words)?;
         Ok(Self {
             docker,
             instance: instance.to_owned(),
         })
+    }
+
+    /// Fails, in words for the operator, while the engine does not answer.
+    pub(crate) async fn check(&self) -> anyhow::Result<()> {
+        self.docker.ping().await.map(drop).map_err(in_words)
     }
 
     /// The client, for what only one module does.
@@ -193,6 +200,28 @@ pub(crate) fn credentials(access: &RegistryAccess) -> DockerCredentials {
         password: filled(access.password.expose()),
         serveraddress: Some(access.host.clone()),
         ..DockerCredentials::default()
+    }
+}
+
+/// What to say of an error that means that the engine cannot be reached; `None` for any other.
+pub(crate) fn away(error: &DockerError) -> Option<String> {
+    let kind = match error {
+        DockerError::SocketNotFoundError(_) => Some(ErrorKind::NotFound),
+        DockerError::HyperLegacyError { .. }
+        | DockerError::HyperResponseError { .. }
+        | DockerError::RequestTimeoutError
+        | DockerError::IOError { .. } => engine::io_kind(error),
+        _ => return None,
+    };
+    let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| ENGINE_DEFAULT.into());
+    Some(engine::away(host.trim_start_matches("unix://"), kind))
+}
+
+/// An error of the engine's client as an operator reads it.
+fn in_words(error: DockerError) -> anyhow::Error {
+    match away(&error) {
+        Some(text) => anyhow::Error::msg(text),
+        None => anyhow::Error::new(error).context("ask the container engine"),
     }
 }
 

@@ -129,7 +129,7 @@ impl DockerfileBuild<'_> {
             let info = match info {
                 Ok(info) => info,
                 Err(error) => {
-                    return Err(self.step_failed(&steps, &error).await);
+                    return Err(self.step_failed(&steps, error).await);
                 }
             };
             if let Some(image) = info.aux.and_then(|aux| aux.id) {
@@ -189,13 +189,13 @@ impl DockerfileBuild<'_> {
     }
 
     /// Says in the user's words what ended the build.
-    async fn step_failed(&self, steps: &Steps, error: &bollard::errors::Error) -> BuildFailure {
+    async fn step_failed(&self, steps: &Steps, error: bollard::errors::Error) -> BuildFailure {
         use bollard::errors::Error;
         let said = match error {
-            Error::DockerStreamError { error } => error.clone(),
-            Error::DockerResponseServerError { message, .. } => message.clone(),
+            Error::DockerStreamError { error } => error,
+            Error::DockerResponseServerError { message, .. } => message,
             other => {
-                let error = anyhow::Error::msg(other.to_string());
+                let error = anyhow::Error::new(other);
                 return BuildFailure::ours(&error.context("build with the container engine"));
             }
         };

@@ -20,6 +20,7 @@ use bollard::{
     },
 };
 use chrono::{DateTime, Utc};
+use fairway_api::engine;
 use futures_util::{Stream, StreamExt as _};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -42,7 +43,7 @@ pub(crate) const AGAIN_MILLIS: u64 = 1_000;
 /// Why the engine did not do something. The texts are shown to users as the reason of a pod.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
-    #[error("the container engine at {} does not answer; start it, or let this user reach it", socket.display())]
+    #[error("{}", engine::away(&socket.to_string_lossy(), engine::io_kind(source)))]
     Away {
         socket: PathBuf,
         #[source]

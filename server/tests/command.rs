@@ -93,3 +93,35 @@ fn a_taken_port_is_named_with_its_flag() {
     let text = refused(command);
     assert!(text.contains("--listen-api"), "{text}");
 }
+
+#[test]
+fn an_engine_that_is_not_there_is_named_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = up(&dir);
+    let buildpacks = concat!(env!("CARGO_MANIFEST_DIR"), "/../buildpacks");
+    command
+        .args(["--buildpacks", buildpacks])
+        .env("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    let text = refused(command);
+    assert!(
+        text.contains("the Docker engine is not running: nobody listens on /nowhere/docker.sock"),
+        "{text}"
+    );
+    assert!(
+        text.contains("systemctl start docker") && !text.contains("hyper"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_password_cannot_be_reset_where_no_fairway_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
+    command
+        .env_clear()
+        .args(["account:reset-password", "ada@example.com", "--data"])
+        .arg(dir.path());
+    let text = refused(command);
+    assert!(text.contains("--data"), "{text}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}

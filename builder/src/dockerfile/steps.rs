@@ -86,7 +86,7 @@ impl Steps {
             "; the base image is not on this machine and no registry gave it. \
              FROM fairway/run:bookworm is always there"
         } else if exit_code(said).is_some() {
-            "; its output is above"
+            "; the output of the build says why"
         } else {
             ""
         };
@@ -170,7 +170,7 @@ mod tests {
         let said = "The command '/bin/sh -c make' returned a non-zero code: 2";
         assert_eq!(
             steps.failure(said, false, 1),
-            "\"Step 2/3 : RUN make\" exited with code 2; its output is above"
+            "\"Step 2/3 : RUN make\" exited with code 2; the output of the build says why"
         );
         assert!(
             steps

@@ -103,12 +103,14 @@ impl Session<'_> {
             )
         } else if ended.out_of_processes {
             format!(
-                "the build started more than {} processes, which is the limit for builds; its \
-                 output is above",
+                "the build started more than {} processes, which is the limit for builds; the \
+                 output of the build says why",
                 limits.pids
             )
         } else {
-            format!("the {name} buildpack exited with code {code}; its output is above")
+            format!(
+                "the {name} buildpack exited with code {code}; the output of the build says why"
+            )
         })
     }
 }

@@ -55,7 +55,7 @@ fn a_requirement_that_does_not_exist_is_named() {
     let (reason, output) = app.refused();
     assert_eq!(
         reason,
-        "the Python buildpack exited with code 1; its output is above"
+        "the Python buildpack exited with code 1; the output of the build says why"
     );
     assert!(
         output.contains("No matching distribution found"),
