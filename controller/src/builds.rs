@@ -21,6 +21,7 @@ use fairway_api::{
     builds::BuildPhase,
     config_vars::is_build_var,
     ids::{AppId, BuildId},
+    logs::{LogLine, LogSource},
     names::{AppName, BuilderName},
     secret::Secret,
 };
@@ -54,6 +55,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const COMMIT_TEXT_CHARS_MAX: usize = 200;
 /// Shorter values are not blacked out of outputs: `1` or `true` stand everywhere.
 const REDACTED_BYTES_MIN: usize = 8;
+
+/// In the app's log: who speaks of builds.
+const LOG_PROCESS: &str = "api";
 
 const INTERRUPTED: &str = "the build was interrupted by a restart of the builder; push again";
 const BUILDER_STOPPED: &str = "the builder stopped answering; push again";
@@ -144,19 +148,20 @@ async fn end_lost(state: &AppState, ask: &ClaimBuild) -> Result<(), StoreError> 
     for build in builds::unended(&mut *state.store.read().await?).await? {
         let running = build.phase == BuildPhase::Running && build.builder == ask.builder;
         if running && !ask.in_hand.contains(&build.id) {
-            end_abandoned(state, build.id, INTERRUPTED).await?;
+            end_abandoned(state, &build, INTERRUPTED).await?;
         }
     }
     Ok(())
 }
 
 /// Fails a build on behalf of a builder that does not.
-async fn end_abandoned(state: &AppState, id: BuildId, reason: &str) -> Result<(), StoreError> {
+async fn end_abandoned(state: &AppState, build: &BuildRow, reason: &str) -> Result<(), StoreError> {
     let mut tx = state.store.write_relaxed().await?;
-    let failed = builds::fail(&mut tx, id, BuildPhase::Failed, reason, now()).await?;
+    let failed = builds::fail(&mut tx, build.id, BuildPhase::Failed, reason, now()).await?;
     tx.commit().await?;
     if failed {
-        end_with_notice(state, id, reason).await;
+        tell_failed(state, build, reason);
+        end_with_notice(state, build.id, reason).await;
     }
     Ok(())
 }
@@ -177,6 +182,12 @@ async fn claim_now(state: &AppState, builder: &BuilderName) -> Answer<Option<Bui
         Ok(order) => {
             tx.commit().await?;
             state.leases.begin(build.id, builder);
+            let (commit, by) = (short(&build), &build.user.email);
+            tell(
+                state,
+                build.app,
+                format!("Build of {commit} started by {by}"),
+            );
             Ok(Some(order))
         }
         Err(problem) => {
@@ -271,7 +282,8 @@ pub async fn finish(
     }
     tx.commit().await?;
     state.leases.end(id);
-    if matches!(result, BuildResult::Failed { .. }) {
+    if let BuildResult::Failed { reason } = &result {
+        tell_failed(state, &build, reason);
         state.push_ended(id);
     }
     state.builds_changed.ring();
@@ -322,6 +334,7 @@ pub async fn cancel(
     )
     .await?;
     tx.commit().await?;
+    tell_failed(state, &build, &reason);
     end_with_notice(state, id, &reason).await;
     Ok(builds::get(&mut *state.store.read().await?, id).await?)
 }
@@ -334,6 +347,28 @@ pub async fn of_app(db: &mut Db, app: AppId, id: BuildId) -> Answer<BuildRow> {
     } else {
         Err(Problem::not_found("build"))
     }
+}
+
+fn tell_failed(state: &AppState, build: &BuildRow, reason: &str) {
+    // Reasons may go on with what the app said; that stands in the build's output.
+    let first = reason.lines().next().unwrap_or_default();
+    tell(
+        state,
+        build.app,
+        format!("Build of {} failed: {first}", short(build)),
+    );
+}
+
+/// Writes a line into the app's log.
+fn tell(state: &AppState, app: AppId, text: String) {
+    state.logs.append_app(LogLine {
+        app,
+        at: now(),
+        source: LogSource::Fairway,
+        process: LOG_PROCESS.into(),
+        pod: None,
+        text,
+    });
 }
 
 /// Tells in the output why a build has ended that its builder did not end, and lets go of who waits.
@@ -370,7 +405,7 @@ async fn sweep_once(state: &AppState, at: Instant) -> Result<(), StoreError> {
             BuildPhase::Queued if state.leases.gone(&build.builder, at) => BUILDER_NEVER_CAME,
             _ => continue,
         };
-        end_abandoned(state, build.id, reason).await?;
+        end_abandoned(state, &build, reason).await?;
     }
     Ok(())
 }

@@ -328,6 +328,27 @@ async fn an_end_that_leaves_gives_its_place_up() {
 }
 
 #[tokio::test]
+async fn a_build_tells_its_start_and_its_failure_in_the_apps_log() {
+    let rig = Rig::new().await;
+    rig.app("shop").await;
+    let url = session(&rig, json!({ "tail": true })).await;
+    let mut tail = Open::get(&rig, &url).await;
+    rig.queue("shop").await;
+    let order = rig.claim().await;
+    let failed = BuildResult::Failed {
+        reason: "the buildpack exited with code 1\nand more".into(),
+    };
+    rig.finish(&order, &failed).await.expect(204);
+    let end = "Build of 1a2b3c4d failed: the buildpack exited with code 1\n";
+    let mut text = String::new();
+    while !text.ends_with(end) {
+        text += &tail.next().await.expect("the log goes on");
+    }
+    let start = "fairway[api]: Build of 1a2b3c4d started by alice@example.com\n";
+    assert!(text.contains(start), "{text}");
+}
+
+#[tokio::test]
 async fn what_waits_ends_with_the_process() {
     let rig = Rig::new().await;
     rig.app("shop").await;
@@ -337,16 +358,16 @@ async fn what_waits_ends_with_the_process() {
     rig.claim().await;
     let verdict = format!("/internal/builds/{}/verdict", build.id);
     let none = json!({ "builder": "one", "in_hand": [build.id] });
-    let (closed, verdict, claim, plan) = tokio::join!(
+    let ((), verdict, claim, plan) = tokio::join!(
         async {
             rig.state().closing.cancel();
-            tail.next().await
+            // What was said of the build before.
+            while tail.next().await.is_some() {}
         },
         rig.get(BUILDER, &verdict),
         rig.call(BUILDER, "POST", "/internal/builds/claim", none),
         rig.get(NODE, "/internal/nodes/one/plan"),
     );
-    assert_eq!(closed, None);
     for reply in [verdict, claim, plan] {
         reply.expect(204);
     }
