@@ -191,7 +191,7 @@ pub async fn forget(state: &AppState, app: AppId, builds: Vec<fairway_api::ids::
     }
     state.logs.forget(app).await;
     state.builds_changed.ring();
-    state.wake.notify();
+    state.wake.app(app);
 }
 
 /// Brings built-in hostnames in line with the base domain, which may have changed since the last

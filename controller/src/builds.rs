@@ -287,7 +287,7 @@ pub async fn finish(
         state.push_ended(id);
     }
     state.builds_changed.ring();
-    state.wake.notify();
+    state.wake.app(build.app);
     Ok(())
 }
 

@@ -27,7 +27,7 @@ pub async fn authorize(state: &AppState, ask: GitAuthorize) -> Answer<GitGrant> 
             let mut tx = state.store.write().await?;
             let app = apps::create(state, &mut tx, &caller.user(), Some(ask.app)).await?;
             tx.commit().await?;
-            state.wake.notify();
+            state.wake.app(app.id);
             (app, true)
         }
         Err(StoreError::NotFound { .. }) => return Err(no_such_app(state, &ask)),

@@ -6,24 +6,27 @@
 
 pub mod cluster;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use fairway_api::{
-    ids::PodId,
     images::ImageRef,
     names::NodeName,
     nodes::{Capacity, NodeStatus},
-    pods::{PodSpec, PodStatus},
+    pods::PodSpec,
 };
 
 /// Runs pods.
 pub trait Orchestrator: std::fmt::Debug + Send + Sync {
-    /// Makes exactly these pods run. What is not named ends, by its own stop policy. May be called
-    /// any number of times with the same intent.
+    /// Makes exactly these pods run on the machines that `intent` names; the others go on as they
+    /// were told. What is not named ends, by its own stop policy. May be called any number of times
+    /// with the same intent.
     fn apply(&self, intent: Intent) -> impl Future<Output = anyhow::Result<()>> + Send;
 
-    /// What was last seen.
-    fn observe(&self) -> Observation;
+    /// What was seen since an earlier call that gave the number `after`; all of it after 0.
+    fn observe(&self, after: u64) -> Observation;
 }
 
 /// Everything that should run, by machine.
@@ -40,12 +43,17 @@ pub struct NodeIntent {
     pub keep_images: Vec<ImageRef>,
 }
 
-/// Everything that was last seen, by machine.
+/// What was seen lately.
 #[derive(Debug, Default)]
 pub struct Observation {
-    pub nodes: BTreeMap<NodeName, NodeSeen>,
-    /// Machines that have not been heard of although there was time enough are lost, those in
-    /// `nodes` or not; before that nobody is.
+    /// Ask for what comes after this.
+    pub number: u64,
+    /// Machines that said something new.
+    pub changed: BTreeMap<NodeName, NodeSeen>,
+    /// All machines that have been silent for too long.
+    pub silent: BTreeSet<NodeName>,
+    /// Machines that have never been heard of although there was time enough are lost; before
+    /// that nobody is.
     pub silence_counts: bool,
 }
 
@@ -53,8 +61,6 @@ pub struct Observation {
 #[derive(Debug, Clone)]
 pub struct NodeSeen {
     pub status: Arc<NodeStatus>,
-    /// Silent for too long.
-    pub lost: bool,
     /// It works on the newest orders, so that a pod it does not report does not exist.
     pub up_to_date: bool,
 }
@@ -65,8 +71,13 @@ impl NodeSeen {
         &self.status.capacity
     }
 
-    /// A pod as it reports it.
-    pub fn pod(&self, id: PodId) -> Option<&PodStatus> {
-        self.status.pods.iter().find(|pod| pod.id == id)
+    /// True when it has what the database says; free disk space moves all the time.
+    pub fn has_same_capacity(&self, stored: &Capacity) -> bool {
+        let seen = self.capacity();
+        let stored = Capacity {
+            disk_free_bytes: seen.disk_free_bytes,
+            ..stored.clone()
+        };
+        stored == *seen
     }
 }

@@ -1,38 +1,48 @@
 //! The one loop that makes the platform match what people want.
 //!
 //! ```text
-//! wake or timer -> load everything -> plan (pure) -> one transaction -> publish -> tell
+//! wake or timer -> read what changed -> plan (pure) -> one transaction -> publish -> tell
 //! ```
 //!
-//! It takes no argument and keeps nothing between two passes but caches of what never changes, so
-//! a pass after a crash is like any other, and the next pass is the only retry there is.
+//! It takes no argument. Between two passes it remembers the world ([`world::World`]), so that a
+//! pass costs what has changed and not what there is; a pass that fails forgets it, and the next
+//! one, which is the only retry there is, reads everything, like the first one after a crash.
 
 mod carry_out;
 mod load;
 mod news;
 mod specs;
+mod world;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use fairway_api::{ids::PodId, routes::RouteTable};
 use fairway_scheduler::{
-    action::{Action, Plan, Step},
-    plan,
+    action::{Action, Step},
     snapshot::DeploymentState,
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{load::World, specs::Specs};
+use self::{specs::Specs, world::World};
 use crate::{
-    deploy, orchestrator::Orchestrator, orders::Generations, routing, state::AppState,
-    store::columns::now,
+    deploy,
+    orchestrator::Orchestrator,
+    orders::Generations,
+    state::AppState,
+    store::{StoreError, columns::now},
 };
 
 /// How long the loop sleeps when it waits for nothing, in seconds: what only shows in silence (a
 /// machine or a router that stopped reporting) is seen this much later.
 const IDLE_SECS: u64 = 2;
+/// Within how many seconds every app is read again although nobody said that it changed: a notice
+/// that was forgotten somewhere shows late, and not never.
+const READ_AGAIN_SECS: u64 = 300;
 /// How long it waits after a failed pass, in milliseconds.
 const RETRY_MILLIS: u64 = 500;
 
@@ -61,12 +71,15 @@ fn until(wake_at: Option<DateTime<Utc>>) -> Duration {
     left.map_or(idle, |left| left.min(idle))
 }
 
-/// The loop's caches.
+/// The loop's memory.
 struct Reconciler {
     state: AppState,
     /// Numbers of route tables; opened by the first pass.
     generations: Option<Generations>,
     specs: Specs,
+    /// As the last pass left it; `None` before the first and after one that failed.
+    world: Option<World>,
+    read_again_at: Instant,
     /// There may be pushers who have not been told how their push ended: so at the start, and
     /// after each end of a deployment until telling has succeeded.
     untold: bool,
@@ -78,6 +91,8 @@ impl Reconciler {
             state: state.clone(),
             generations: None,
             specs: Specs::default(),
+            world: None,
+            read_again_at: Instant::now(),
             untold: true,
         }
     }
@@ -87,29 +102,51 @@ impl Reconciler {
         let state = self.state.clone();
         let now = now();
         let last_table = self.reserve_generation().await?;
-        let mut world = load::load(&state, &mut self.specs, last_table, now)
-            .await
-            .context("load the snapshot")?;
-        let plan = plan(world.take_snapshot(), now, &mut PodId::generate);
-        let intent = self.specs.intent(&state, &world, &plan.after).await?;
-        carry_out::write(&state, &world, &plan, now)
+        // Taken out: what a failed pass leaves of it is not to be believed.
+        let mut world = self.read_world().await.context("read what changed")?;
+        world.observe(&state);
+        world.observe_routers(&state, now);
+        world.planner.set_routes_generation(last_table);
+        let decision = world.planner.plan(now, &mut PodId::generate);
+        world.note(&decision);
+        let orders = &world.news.orders;
+        let intent = self.specs.intent(&state, &world, orders).await?;
+        carry_out::write(&state, &world, &decision, now)
             .await
             .context("write the plan")?;
-        if plan.steps.iter().any(ends_deployment) {
+        for ended in decision.steps.iter().filter(|step| ends_deployment(step)) {
             self.untold = true;
             // Its end may have queued another one.
-            state.wake.notify();
+            state.wake.app(ended.app);
         }
         // From here on what was decided is true; agents and routers hear of it first.
         state.cluster.apply(intent).await?;
-        self.publish_routes(&world, &plan);
-        news::announce(&state, &world, &plan, now).await;
+        self.publish_routes(&mut world);
+        news::announce(&state, &world, &decision, now).await;
+        world.settle(&decision);
+        self.world = Some(world);
         if self.untold {
             deploy::tell_pushers(&state).await?;
             self.untold = false;
             state.builds_changed.ring();
         }
-        Ok(plan.wake_at)
+        Ok(decision.wake_at)
+    }
+
+    /// The world, with what has changed in the database since the last pass.
+    async fn read_world(&mut self) -> Result<World, StoreError> {
+        let mut changed = self.state.wake.take();
+        let Some(mut world) = self.world.take() else {
+            return World::load(&self.state, &mut self.specs).await;
+        };
+        if self.read_again_at.elapsed() >= Duration::from_secs(IDLE_SECS) {
+            self.read_again_at = Instant::now();
+            let share = usize::try_from(READ_AGAIN_SECS / IDLE_SECS).unwrap_or(1);
+            let count = world.apps.len().div_ceil(share);
+            changed.apps.extend(world.next_to_read_again(count));
+        }
+        world.read(&self.state, &mut self.specs, &changed).await?;
+        Ok(world)
     }
 
     /// Makes sure that the next number of a route table may be used; gives the last used one.
@@ -132,13 +169,17 @@ impl Reconciler {
     }
 
     /// Publishes the route table if it is another one, or if the plan counts on its number.
-    fn publish_routes(&mut self, world: &World, plan: &Plan) {
+    fn publish_routes(&mut self, world: &mut World) {
         let Some(generations) = &mut self.generations else {
             return;
         };
         let table = &self.state.routers.table;
-        let routes = routing::routes(&plan.after, &world.edge);
-        let asked_for = plan.after.routes_generation > generations.last();
+        let asked_for = world.planner.snapshot().routes_generation > generations.last();
+        let changed = world.routing.take_changed() || table.newest().is_none();
+        if !asked_for && !changed && !table.is_behind() {
+            return;
+        }
+        let routes = world.routing.routes();
         let differs = table.newest().is_none_or(|newest| newest.routes != routes);
         if asked_for || differs || table.is_behind() {
             let generation = generations.take();

@@ -11,44 +11,84 @@ use fairway_api::{
     pods::PORT_DEFAULT,
     routes::{Endpoint, Route, Service},
 };
-use fairway_scheduler::snapshot::{App, Snapshot};
+use fairway_scheduler::snapshot::App;
 
-/// What a route needs to know that the planner does not.
+/// The table in the making: what each app adds to it.
+#[derive(Debug, Default)]
+pub struct Routing {
+    /// Every claimed hostname and whose it is.
+    hostnames: BTreeMap<Hostname, AppId>,
+    services: HashMap<AppId, Service>,
+    /// Something is not as it was in the table that was made last.
+    changed: bool,
+}
+
+/// What a route needs to know of an app that the planner does not.
 #[derive(Debug, Default)]
 pub struct Edge {
-    /// Every claimed hostname and whose it is.
-    pub hostnames: BTreeMap<Hostname, AppId>,
-    /// Apps that show the maintenance page.
-    pub maintenance: BTreeMap<AppId, bool>,
+    pub hostnames: Vec<Hostname>,
+    /// It shows the maintenance page.
+    pub maintenance: bool,
     /// The port that a release's web process listens on.
     pub ports: HashMap<ReleaseId, u16>,
 }
 
-/// One route per hostname. An app without a ready pod keeps its routes, with no endpoint: the
-/// router answers 503 and not 404, since the app exists.
-pub fn routes(snapshot: &Snapshot, edge: &Edge) -> Vec<Route> {
-    let mut services: HashMap<AppId, Service> = HashMap::new();
-    edge.hostnames
-        .iter()
-        .filter_map(|(hostname, app)| {
-            let app = snapshot.apps.get(app)?;
-            let service = services.entry(app.id).or_insert_with(|| service(app, edge));
-            Some(Route {
-                hostname: hostname.clone(),
-                path: "/".into(),
-                service: service.clone(),
-            })
-        })
-        .collect()
-}
+impl Routing {
+    /// Notes where an app's requests go now.
+    pub fn set(&mut self, app: &App, edge: &Edge) {
+        let service = Service {
+            app: app.id,
+            app_name: app.name.clone(),
+            process_type: ProcessType::web(),
+            maintenance: edge.maintenance,
+            endpoints: endpoints(app, edge),
+        };
+        if self.services.get(&app.id) != Some(&service) {
+            self.services.insert(app.id, service);
+            self.changed = true;
+        }
+    }
 
-fn service(app: &App, edge: &Edge) -> Service {
-    Service {
-        app: app.id,
-        app_name: app.name.clone(),
-        process_type: ProcessType::web(),
-        maintenance: edge.maintenance.get(&app.id).copied().unwrap_or(false),
-        endpoints: endpoints(app, edge),
+    /// Notes which hostnames are an app's, in the place of those it had.
+    pub fn claim(&mut self, app: AppId, before: &[Hostname], now: &[Hostname]) {
+        if before == now {
+            return;
+        }
+        for hostname in before {
+            // It may have gone to another app since.
+            if self.hostnames.get(hostname) == Some(&app) {
+                self.hostnames.remove(hostname);
+            }
+        }
+        let claimed = now.iter().map(|hostname| (hostname.clone(), app));
+        self.hostnames.extend(claimed);
+        self.changed = true;
+    }
+
+    /// Forgets an app.
+    pub fn remove(&mut self, app: AppId, hostnames: &[Hostname]) {
+        self.claim(app, hostnames, &[]);
+        self.services.remove(&app);
+    }
+
+    /// True when the table may be another one than at the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// One route per hostname. An app without a ready pod keeps its routes, with no endpoint: the
+    /// router answers 503 and not 404, since the app exists.
+    pub fn routes(&self) -> Vec<Route> {
+        self.hostnames
+            .iter()
+            .filter_map(|(hostname, app)| {
+                Some(Route {
+                    hostname: hostname.clone(),
+                    path: "/".into(),
+                    service: self.services.get(app)?.clone(),
+                })
+            })
+            .collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The planner's output: what to do, in order, with no choices left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use fairway_api::{
@@ -26,6 +26,8 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Decision {
     pub steps: Vec<Step>,
+    /// Pods that are no more, as they were last.
+    pub removed: BTreeMap<PodId, Pod>,
     /// The apps that may look different since the plan before this one.
     pub looked_at: BTreeSet<AppId>,
     /// When to plan again although nothing new was heard.

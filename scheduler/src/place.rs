@@ -12,7 +12,6 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
-    rc::Rc,
     sync::Arc,
 };
 
@@ -56,7 +55,7 @@ pub(crate) struct Surroundings<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     cluster: Option<Cluster>,
-    eligible: HashMap<Arc<Placement>, Rc<Eligible>>,
+    eligible: HashMap<Arc<Placement>, Arc<Eligible>>,
 }
 
 impl Places {
@@ -114,12 +113,12 @@ impl Places {
             .get_or_insert_with(|| Cluster::new(apps, around.nodes, around.policy));
         let names = Names::default();
         // Nothing is given back while pods are bound: what found no room finds none later.
-        let mut full: HashMap<(Arc<Placement>, SizeName), Rc<str>> = HashMap::new();
+        let mut full: HashMap<(Arc<Placement>, SizeName), Arc<str>> = HashMap::new();
         for (class, pods) in classes {
             let eligible = self
                 .eligible
                 .entry(Arc::clone(&class.placement))
-                .or_insert_with(|| Rc::new(Eligible::new(cluster, &class.placement)));
+                .or_insert_with(|| Arc::new(Eligible::new(cluster, &class.placement)));
             let shape = (Arc::clone(&class.placement), class.size.clone());
             if let Some(why) = full.get(&shape) {
                 for pod in pods {
@@ -129,7 +128,7 @@ impl Places {
             }
             let rules = Rules::new(&class, cluster, &eligible.machines, apps, &names);
             let mut seats = Seats::new(cluster, &class, rules, eligible, pods.len());
-            let mut why: Option<Rc<str>> = None;
+            let mut why: Option<Arc<str>> = None;
             for pod in pods {
                 let seat = match why {
                     None => seats.take(cluster),
@@ -171,7 +170,7 @@ fn waiting(apps: &BTreeMap<AppId, App>, of_apps: &BTreeSet<AppId>) -> Vec<(Class
     classes
 }
 
-fn explain(reasons: &Reasons<'_>) -> Rc<str> {
+fn explain(reasons: &Reasons<'_>) -> Arc<str> {
     let text = reasons.text();
     text.map_or("no machine has joined yet".into(), Into::into)
 }

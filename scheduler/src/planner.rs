@@ -234,6 +234,7 @@ impl Planner {
         } = &mut self.snapshot;
         let around = Surroundings { nodes, policy, now };
         let mut pass = Pass::new(now, nodes, routers, *routes_generation + 1, ids);
+        let mut removed = BTreeMap::new();
         for _ in 0..ROUNDS_MAX {
             let round: BTreeSet<AppId> = changed.union(&self.waits.room).copied().collect();
             let done_before = steps.len();
@@ -250,6 +251,7 @@ impl Planner {
                     &mut self.bound,
                     &mut self.places,
                     &mut steps,
+                    &mut removed,
                 );
                 self.waits.set_time(*id, pass.take_wake());
             }
@@ -267,6 +269,7 @@ impl Planner {
                         &mut self.bound,
                         &mut self.places,
                         &mut steps,
+                        &mut removed,
                     );
                 }
                 self.waits.advance_time(*id, pass.take_wake());
@@ -287,6 +290,7 @@ impl Planner {
         };
         Decision {
             steps,
+            removed,
             looked_at,
             wake_at,
         }
@@ -331,12 +335,14 @@ fn carry_out(
     bound: &mut Bound,
     places: &mut Places,
     steps: &mut Vec<Step>,
+    removed: &mut BTreeMap<PodId, Pod>,
 ) {
     for action in pass.take_actions() {
         if let Action::Remove { pod } = &action
             && let Some(pod) = app.pods.get(pod)
         {
             unbind(bound, places, app.id, pod);
+            removed.insert(pod.id, pod.clone());
         }
         app.apply(&action, pass.now);
         steps.push(Step {

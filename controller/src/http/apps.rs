@@ -125,7 +125,7 @@ async fn create(
     let mut tx = state.store.write().await?;
     let app = apps::create(&state, &mut tx, &caller.user(), new.name).await?;
     tx.commit().await?;
-    state.wake.notify();
+    state.wake.app(app.id);
     Ok((StatusCode::CREATED, Json(shown(&state, app, None))))
 }
 
@@ -140,10 +140,13 @@ async fn update(
     extract::Json(patch): extract::Json<AppPatch>,
 ) -> Answer<Json<App>> {
     let mut tx = state.store.write().await?;
-    let app = apps::update(&state, &mut tx, app.id, patch, &caller).await?;
+    let (id, app) = (
+        app.id,
+        apps::update(&state, &mut tx, app.id, patch, &caller).await?,
+    );
     let shown = shown_whole(&state, &mut tx, app).await?;
     tx.commit().await?;
-    state.wake.notify();
+    state.wake.app(id);
     Ok(Json(shown))
 }
 

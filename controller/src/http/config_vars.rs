@@ -51,6 +51,6 @@ async fn update(
     let mut tx = state.store.write().await?;
     let vars = config_vars::update(&state.secrets, &mut tx, app.id, patch, &caller.user()).await?;
     tx.commit().await?;
-    state.wake.notify();
+    state.wake.app(app.id);
     Ok::<_, Problem>(Json(vars))
 }

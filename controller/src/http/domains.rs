@@ -74,7 +74,7 @@ async fn create(
     let base = &state.config.base_domain;
     let domain = domains::claim(&mut tx, &app.app(), new.hostname, base, &caller).await?;
     tx.commit().await?;
-    state.wake.notify();
+    state.wake.app(app.id);
     Ok((StatusCode::CREATED, Json(shown(&state, &app, domain))))
 }
 
@@ -95,6 +95,6 @@ async fn remove(
     let mut tx = state.store.write().await?;
     let domain = domains::release(&mut tx, &app.app(), &which, &caller).await?;
     tx.commit().await?;
-    state.wake.notify();
+    state.wake.app(app.id);
     Ok(Json(shown(&state, &app, domain)))
 }

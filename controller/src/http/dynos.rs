@@ -54,7 +54,7 @@ async fn run(
     dyno.attach_url = attach
         .map(|id| streams::attach_url(&state, id))
         .transpose()?;
-    state.wake.notify();
+    state.wake.app(app.id);
     Ok((StatusCode::CREATED, Json(dyno)))
 }
 
@@ -65,7 +65,7 @@ async fn restart_all(
     let mut tx = state.store.write().await?;
     pods::restart(&mut tx, &app, None, &caller).await?;
     tx.commit().await?;
-    state.wake.notify();
+    state.wake.app(app.id);
     Ok((StatusCode::ACCEPTED, Json(json!({}))))
 }
 
@@ -77,7 +77,7 @@ async fn restart(
     let mut tx = state.store.write().await?;
     pods::restart(&mut tx, &app, Some(&which), &caller).await?;
     tx.commit().await?;
-    state.wake.notify();
+    state.wake.app(app.id);
     Ok((StatusCode::ACCEPTED, Json(json!({}))))
 }
 
@@ -89,6 +89,6 @@ async fn stop(
     let mut tx = state.store.write().await?;
     pods::stop(&mut tx, &app, &which, &caller).await?;
     tx.commit().await?;
-    state.wake.notify();
+    state.wake.app(app.id);
     Ok((StatusCode::ACCEPTED, Json(json!({}))))
 }

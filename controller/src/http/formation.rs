@@ -83,6 +83,6 @@ async fn scaled(
     let mut tx = state.store.write().await?;
     let formation = formation::scale(&mut tx, app.id, updates, caller).await?;
     tx.commit().await?;
-    state.wake.notify();
+    state.wake.app(app.id);
     Ok(formation)
 }

@@ -97,6 +97,6 @@ async fn roll_back(
     let to = releases::find(&mut tx, &app, &rollback.release).await?;
     let release = releases::roll_back(&state.secrets, &mut tx, app.id, &to, &caller).await?;
     tx.commit().await?;
-    state.wake.notify();
+    state.wake.app(app.id);
     Ok((StatusCode::CREATED, Json(shown(&app, release))))
 }

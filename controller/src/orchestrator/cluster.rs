@@ -61,9 +61,9 @@ impl Cluster {
 
     /// Notes what a machine saw. True when it is news.
     pub fn report(&self, status: NodeStatus) -> bool {
-        let status = Arc::new(status);
-        let before = self.reports.note(status.node.clone(), Arc::clone(&status));
-        before.is_none_or(|before| says_more(&before, &status))
+        let differs = |before: &Arc<_>, status: &Arc<_>| says_more(before, status);
+        self.reports
+            .note(status.node.clone(), Arc::new(status), differs)
     }
 
     fn is_up_to_date(&self, status: &NodeStatus) -> bool {
@@ -75,12 +75,16 @@ impl Cluster {
 
 impl Orchestrator for Cluster {
     async fn apply(&self, intent: Intent) -> anyhow::Result<()> {
-        let changed: Vec<_> = intent
+        let (changed, same): (Vec<_>, Vec<_>) = intent
             .nodes
             .into_iter()
             .map(|(node, intent)| (self.plan(&node), node, intent))
-            .filter(|(published, _, intent)| needs(published, intent))
-            .collect();
+            .partition(|(published, _, intent)| needs(published, intent));
+        // A pod that was never in the orders does not leave them either: what its machine reports
+        // says already that it is not there.
+        for (_, node, _) in same {
+            self.reports.renew(&node);
+        }
         if changed.is_empty() {
             return Ok(());
         }
@@ -111,24 +115,20 @@ impl Orchestrator for Cluster {
         Ok(())
     }
 
-    fn observe(&self) -> Observation {
-        let silence_counts = self.reports.age() > lost_after(NODE_LOST_SLACK_SECS);
-        let nodes = self
-            .reports
-            .all()
-            .into_iter()
-            .map(|(name, aged)| {
-                let seen = NodeSeen {
-                    lost: aged.age > lost_after(0),
-                    up_to_date: self.is_up_to_date(&aged.report),
-                    status: aged.report,
-                };
-                (name, seen)
-            })
-            .collect();
+    fn observe(&self, after: u64) -> Observation {
+        let (number, changed) = self.reports.changed(after);
+        let seen = |status: Arc<NodeStatus>| NodeSeen {
+            up_to_date: self.is_up_to_date(&status),
+            status,
+        };
         Observation {
-            nodes,
-            silence_counts,
+            number,
+            changed: changed
+                .into_iter()
+                .map(|(name, status)| (name, seen(status)))
+                .collect(),
+            silent: self.reports.silent_for(lost_after(0)),
+            silence_counts: self.reports.age() > lost_after(NODE_LOST_SLACK_SECS),
         }
     }
 }

@@ -1,28 +1,26 @@
 //! Writes a plan, and what was seen, in one transaction.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use fairway_api::{
-    apps::AppRef,
-    ids::{AppId, DeploymentId, FormationId},
+    ids::{AppId, DeploymentId, FormationId, PodId},
     releases::ReleaseStatus,
 };
 use fairway_scheduler::{
-    action::{Action, NewPod, Plan},
-    snapshot::{DeploymentState, PodIntent, Snapshot},
+    action::{Action, Decision, NewPod},
+    snapshot::{DeploymentState, Pod},
 };
 
-use super::{load::World, news};
+use super::{news, world::World};
 use crate::{
     deploy,
-    orchestrator::NodeSeen,
     state::AppState,
     store::{
         Db, StoreError, apps, deployments,
         events::{self, ACTOR_PLATFORM},
         formation::{self, FormationRow},
-        nodes,
-        pods::{self, PodRow},
-        releases,
+        nodes, pods, releases,
     },
 };
 
@@ -33,48 +31,32 @@ use crate::{
 pub(super) async fn write(
     state: &AppState,
     world: &World,
-    plan: &Plan,
+    decision: &Decision,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let joined: Vec<_> = world
-        .seen
-        .nodes
-        .iter()
-        .filter(|(name, seen)| {
-            let stored = world.nodes.get(*name).and_then(|row| row.capacity.as_ref());
-            stored.is_none_or(|stored| !same_capacity(stored, seen))
-        })
-        .collect();
-    if plan.steps.is_empty() && world.news.is_empty() && joined.is_empty() {
+    let news = &world.news;
+    if decision.steps.is_empty() && news.pods.is_empty() && news.nodes.is_empty() {
         return Ok(());
     }
     let mut tx = state.store.write_relaxed().await?;
-    for (name, seen) in joined {
-        nodes::report(&mut tx, name, seen.capacity(), now).await?;
+    for name in &news.nodes {
+        if let Some(seen) = world.seen.get(name) {
+            nodes::report(&mut tx, name, seen.capacity(), now).await?;
+        }
     }
-    for (pod, status) in &world.news {
-        pods::set_status(&mut tx, *pod, status, now).await?;
+    for (app, event) in news::events(world, decision) {
+        let app = world.apps.get(&app).map(|known| known.row.app());
+        let (kind, message) = (event.kind, &event.message);
+        events::record(&mut tx, app.as_ref(), ACTOR_PLATFORM, kind, message).await?;
     }
-    for (app, event) in news::events(world, plan) {
-        let app = world.apps.get(&app).map(apps::AppRow::app);
-        events::record(
-            &mut tx,
-            app.as_ref(),
-            ACTOR_PLATFORM,
-            event.kind,
-            &event.message,
-        )
-        .await?;
-    }
-    for step in &plan.steps {
-        let Some(app) = world.apps.get(&step.app).map(apps::AppRow::app) else {
-            continue;
-        };
+    pods::write(&mut tx, &changed_pods(world, decision), now).await?;
+    let removed: Vec<PodId> = decision.removed.keys().copied().collect();
+    pods::delete(&mut tx, &removed).await?;
+    for step in &decision.steps {
         let mut writer = Writer {
             db: &mut tx,
             world,
-            after: &plan.after,
-            app,
+            app: step.app,
             now,
         };
         writer.act(&step.action).await?;
@@ -82,27 +64,36 @@ pub(super) async fn write(
     tx.commit().await
 }
 
-fn same_capacity(stored: &fairway_api::nodes::Capacity, seen: &NodeSeen) -> bool {
-    let seen = seen.capacity();
-    (
-        stored.resources,
-        stored.disk_bytes,
-        &stored.architecture,
-        &stored.engine,
-    ) == (
-        seen.resources,
-        seen.disk_bytes,
-        &seen.architecture,
-        &seen.engine,
-    )
+/// The pods that something was decided or heard of, as they are now.
+fn changed_pods<'a>(world: &'a World, decision: &Decision) -> Vec<(AppId, &'a Pod)> {
+    let mut ids: BTreeSet<(AppId, PodId)> = BTreeSet::new();
+    for step in &decision.steps {
+        match &step.action {
+            Action::Create(NewPod { id: pod, .. })
+            | Action::Bind { pod, .. }
+            | Action::Unplaced { pod, .. }
+            | Action::Retire { pod, .. }
+            | Action::Stop { pod } => {
+                ids.insert((step.app, *pod));
+            }
+            Action::Switch { retire, .. } => {
+                ids.extend(retire.iter().map(|pod| (step.app, *pod)));
+            }
+            Action::Remove { .. } | Action::Advance { .. } => {}
+        }
+    }
+    ids.extend(world.news.pods.iter().map(|(pod, (app, _))| (*app, *pod)));
+    let apps = &world.planner.snapshot().apps;
+    ids.into_iter()
+        .filter_map(|(app, pod)| Some((app, apps.get(&app)?.pods.get(&pod)?)))
+        .collect()
 }
 
-/// Writes the actions for one app.
+/// Writes the actions for one app that are not about single pods.
 struct Writer<'a> {
     db: &'a mut Db,
     world: &'a World,
-    after: &'a Snapshot,
-    app: AppRef,
+    app: AppId,
     now: DateTime<Utc>,
 }
 
@@ -110,14 +101,12 @@ impl Writer<'_> {
     async fn act(&mut self, action: &Action) -> Result<(), StoreError> {
         let now = self.now;
         match action {
-            Action::Create(new) => pods::insert(self.db, &row(self.app.id, new, now)).await,
-            Action::Bind { pod, node } => pods::bind(self.db, *pod, node, now).await,
-            Action::Unplaced { pod, why } => pods::set_unplaced(self.db, *pod, why, now).await,
-            Action::Retire { pod, unrouted_in } => {
-                pods::retire(self.db, *pod, *unrouted_in, now).await
-            }
-            Action::Stop { pod } => pods::stop(self.db, *pod, now).await,
-            Action::Remove { pod } => pods::delete(self.db, *pod).await,
+            Action::Create(_)
+            | Action::Bind { .. }
+            | Action::Unplaced { .. }
+            | Action::Retire { .. }
+            | Action::Stop { .. }
+            | Action::Remove { .. } => Ok(()),
             Action::Advance {
                 deployment,
                 to,
@@ -126,16 +115,13 @@ impl Writer<'_> {
             Action::Switch {
                 deployment,
                 release,
-                retire,
+                retire: _,
                 generation,
                 deadline_at,
             } => {
-                apps::set_current_release(self.db, self.app.id, *release, now).await?;
+                apps::set_current_release(self.db, self.app, *release, now).await?;
                 releases::end(self.db, *release, ReleaseStatus::Succeeded, None, now).await?;
                 self.settle_formation().await?;
-                for pod in retire {
-                    pods::retire(self.db, *pod, generation.unwrap_or_default(), now).await?;
-                }
                 let to = DeploymentState::Switching {
                     generation: *generation,
                 };
@@ -156,14 +142,14 @@ impl Writer<'_> {
             DeploymentState::Superseded { by } => format!("superseded by v{by}"),
             _ => return Ok(()),
         };
-        let Some(deployment) = self.world.deployments.get(&id) else {
+        let Some(deployment) = self.world.deployment(self.app, id) else {
             return Ok(());
         };
         let failed = ReleaseStatus::Failed;
         let release = deployment.release;
         releases::end(self.db, release, failed, Some(&failure), self.now).await?;
         if let (DeploymentState::Failed { .. }, Some(release)) =
-            (to, self.world.releases.get(&release))
+            (to, self.world.release(self.app, release))
         {
             deploy::rescue_config(self.db, release, self.now).await?;
         }
@@ -172,13 +158,13 @@ impl Writer<'_> {
 
     /// Writes down the formation of types that have none yet.
     async fn settle_formation(&mut self) -> Result<(), StoreError> {
-        let Some(app) = self.after.apps.get(&self.app.id) else {
+        let Some(app) = self.world.planner.snapshot().apps.get(&self.app) else {
             return Ok(());
         };
         for (process_type, want) in &app.formation {
             let formation = FormationRow {
                 id: FormationId::generate(),
-                app: self.app.id,
+                app: self.app,
                 process_type: process_type.clone(),
                 quantity: want.quantity,
                 size: want.size.clone(),
@@ -188,25 +174,5 @@ impl Writer<'_> {
             formation::insert_missing(self.db, &formation).await?;
         }
         Ok(())
-    }
-}
-
-fn row(app: AppId, new: &NewPod, now: DateTime<Utc>) -> PodRow {
-    PodRow {
-        id: new.id,
-        app,
-        release: new.release,
-        kind: new.kind,
-        process_type: new.process_type.clone(),
-        name: new.name.clone(),
-        ordinal: new.ordinal,
-        size: new.size.clone(),
-        node: None,
-        unplaced: None,
-        intent: PodIntent::Wanted,
-        one_off: None,
-        status: None,
-        created_at: now,
-        updated_at: now,
     }
 }

@@ -1,39 +1,32 @@
-//! Everything that decides what should run, read at one moment: the database in one snapshot, and
-//! over it what agents and routers reported last.
+//! Apps as the database has them, in the planner's words, and beside them what the planner does
+//! not need to know.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::Arc,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use fairway_api::{
     build_orders::BuiltImage,
     checks::STARTUP_DEADLINE_SECS_DEFAULT,
     dynos::RUN_TTL_SECS_MAX,
     ids::{AppId, DeploymentId, PodId, ReleaseId},
-    names::{NodeName, ProcessType, SizeName},
-    pods::PodStatus,
+    names::{Hostname, ProcessType, SizeName},
     sizes::{self, SIZE_DEFAULT},
 };
-use fairway_scheduler::snapshot::{
-    App, Deployment, Facts, Node, NodeState, Pod, PodIntent, PodKind, Release, ReleaseType, Router,
-    Routers, Snapshot, Want,
-};
+use fairway_scheduler::snapshot::{App, Deployment, Pod, PodKind, Release, ReleaseType, Want};
 
 use super::specs::Specs;
 use crate::{
     deploy::spec::web_port,
-    observed::before,
-    orchestrator::{NodeSeen, Observation, Orchestrator},
     routing::Edge,
-    state::AppState,
     store::{
-        Db, StoreError, apps,
-        apps::AppRow,
+        Db, StoreError,
+        apps::{self, AppRow},
         deployments::{self, DeploymentRow},
-        domains, formation,
-        nodes::{self, NodeIntent, NodeRow},
+        domains,
+        formation::{self, FormationRow},
         pods::{self, PodRow},
         releases::ReleaseRow,
     },
@@ -43,163 +36,200 @@ use crate::{
 /// keep.
 const ONE_OFF_LIFE_MAX: TimeDelta = TimeDelta::seconds(RUN_TTL_SECS_MAX as i64);
 
-/// The planner's input, and beside it what the pass needs to carry the plan out.
+/// What is known of an app besides what the planner sees.
 #[derive(Debug)]
-pub(super) struct World {
-    snapshot: Option<Snapshot>,
-    pub(super) edge: Edge,
-    pub(super) apps: BTreeMap<AppId, AppRow>,
-    pub(super) pods: BTreeMap<PodId, PodRow>,
+pub(super) struct Known {
+    pub(super) row: AppRow,
+    /// Those that have not ended.
     pub(super) deployments: BTreeMap<DeploymentId, DeploymentRow>,
-    pub(super) releases: HashMap<ReleaseId, Arc<ReleaseRow>>,
-    pub(super) nodes: BTreeMap<NodeName, NodeRow>,
-    pub(super) seen: Observation,
-    /// Statuses that are not what the database has.
-    pub(super) news: Vec<(PodId, PodStatus)>,
+    /// The releases that pods run, that serve, or that the app is on its way to.
+    pub(super) releases: BTreeMap<ReleaseId, Arc<ReleaseRow>>,
+    /// What only one-off pods have, sealed.
+    pub(super) one_offs: BTreeMap<PodId, String>,
+    pub(super) edge: Edge,
 }
 
-impl World {
-    /// The planner's input. It is taken once.
-    pub(super) fn take_snapshot(&mut self) -> Snapshot {
-        self.snapshot.take().expect("a world is planned once")
+/// The rows that belong to one app.
+#[derive(Debug)]
+struct Rows {
+    app: AppRow,
+    pods: Vec<PodRow>,
+    deployments: Vec<DeploymentRow>,
+    formation: Vec<FormationRow>,
+    hostnames: Vec<Hostname>,
+}
+
+/// Reads every app.
+pub(super) async fn all(db: &mut Db, specs: &mut Specs) -> Result<Vec<(App, Known)>, StoreError> {
+    let mut rows: BTreeMap<AppId, Rows> = BTreeMap::new();
+    for app in apps::all(db).await? {
+        rows.insert(app.id, Rows::new(app));
     }
-}
-
-/// Reads everything.
-pub(super) async fn load(
-    state: &AppState,
-    specs: &mut Specs,
-    routes_generation: u64,
-    now: DateTime<Utc>,
-) -> Result<World, StoreError> {
-    let seen = state.cluster.observe();
-    let mut tx = state.store.read().await?;
-    let nodes = nodes::all(&mut tx).await?;
-    let mut world = World {
-        snapshot: None,
-        edge: Edge::default(),
-        apps: apps::all(&mut tx)
-            .await?
-            .into_iter()
-            .map(|app| (app.id, app))
-            .collect(),
-        pods: pods::all(&mut tx)
-            .await?
-            .into_iter()
-            .map(|pod| (pod.id, pod))
-            .collect(),
-        deployments: deployments::open(&mut tx)
-            .await?
-            .into_iter()
-            .map(|it| (it.id, it))
-            .collect(),
-        releases: HashMap::new(),
-        nodes: nodes
-            .into_iter()
-            .map(|node| (node.name.clone(), node))
-            .collect(),
-        seen,
-        news: vec![],
-    };
-    load_releases(&mut tx, &mut world, specs).await?;
-    let mut apps = world_apps(&world);
-    for row in formation::all(&mut tx).await? {
-        if let Some(app) = apps.get_mut(&row.app) {
-            let want = Want {
-                quantity: row.quantity,
-                size: row.size,
-            };
-            app.formation.insert(row.process_type, want);
+    for pod in pods::all(db).await? {
+        if let Some(rows) = rows.get_mut(&pod.app) {
+            rows.pods.push(pod);
         }
     }
-    for domain in domains::all(&mut tx).await? {
-        world.edge.hostnames.insert(domain.hostname, domain.app);
+    for deployment in deployments::open(db).await? {
+        if let Some(rows) = rows.get_mut(&deployment.app) {
+            rows.deployments.push(deployment);
+        }
     }
-    drop(tx);
-    world.edge.maintenance = world
-        .apps
-        .values()
-        .map(|app| (app.id, app.maintenance))
-        .collect();
-    place_pods(&mut apps, &mut world);
-    world.snapshot = Some(Snapshot {
-        apps,
-        nodes: world_nodes(&world),
-        routers: world_routers(state, now),
-        routes_generation,
-        policy: state.config.placement.clone(),
-    });
-    Ok(world)
+    for formation in formation::all(db).await? {
+        if let Some(rows) = rows.get_mut(&formation.app) {
+            rows.formation.push(formation);
+        }
+    }
+    for domain in domains::all(db).await? {
+        if let Some(rows) = rows.get_mut(&domain.app) {
+            rows.hostnames.push(domain.hostname);
+        }
+    }
+    let mut loaded = Vec::with_capacity(rows.len());
+    for rows in rows.into_values() {
+        loaded.push(rows.assemble(db, specs).await?);
+    }
+    Ok(loaded)
 }
 
-/// The releases that pods run, that serve, or that apps are on their way to.
-async fn load_releases(
+/// Reads one app; `None` if it was destroyed.
+pub(super) async fn one(
     db: &mut Db,
-    world: &mut World,
     specs: &mut Specs,
-) -> Result<(), StoreError> {
-    let serving = world.apps.values().filter_map(|app| app.current_release);
-    let underway = world
-        .deployments
-        .values()
-        .map(|deployment| deployment.release);
-    let running = world.pods.values().map(|pod| pod.release);
-    let needed: Vec<ReleaseId> = serving.chain(underway).chain(running).collect();
-    for id in needed {
-        if !world.releases.contains_key(&id) {
-            let release = specs.release(db, id).await?;
-            if let Some(image) = &release.image {
-                world.edge.ports.insert(id, web_port(image));
-            }
-            world.releases.insert(id, release);
-        }
-    }
-    Ok(())
+    id: AppId,
+) -> Result<Option<(App, Known)>, StoreError> {
+    let app = match apps::get(db, id).await {
+        Ok(app) => app,
+        Err(StoreError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let domains = domains::of_app(db, id).await?;
+    let rows = Rows {
+        app,
+        pods: pods::of_app(db, id).await?,
+        deployments: deployments::open_of(db, id).await?,
+        formation: formation::list(db, id).await?,
+        hostnames: domains.into_iter().map(|it| it.hostname).collect(),
+    };
+    Ok(Some(rows.assemble(db, specs).await?))
 }
 
-fn world_apps(world: &World) -> BTreeMap<AppId, App> {
-    let mut apps: BTreeMap<AppId, App> = world
-        .apps
-        .values()
-        .map(|row| {
-            let app = App {
-                id: row.id,
-                name: row.name.clone(),
-                current: row.current_release,
-                releases: BTreeMap::new(),
-                formation: BTreeMap::new(),
-                placements: BTreeMap::new(),
-                deployments: vec![],
-                pods: BTreeMap::new(),
-            };
-            (row.id, app)
-        })
-        .collect();
-    for row in world.releases.values() {
-        if let Some(app) = apps.get_mut(&row.app) {
-            let types = row.image.as_ref().map(release_types).unwrap_or_default();
-            app.releases.insert(
-                row.id,
-                Release {
-                    id: row.id,
-                    version: row.version,
-                    types,
-                },
-            );
+impl Rows {
+    fn new(app: AppRow) -> Self {
+        Self {
+            app,
+            pods: vec![],
+            deployments: vec![],
+            formation: vec![],
+            hostnames: vec![],
         }
     }
-    for row in world.deployments.values() {
-        if let Some(app) = apps.get_mut(&row.app) {
-            app.deployments.push(Deployment {
-                id: row.id,
-                release: row.release,
-                from_push: row.build.is_some(),
-                state: row.state.clone(),
-                deadline_at: row.deadline_at,
-            });
-        }
+
+    async fn assemble(self, db: &mut Db, specs: &mut Specs) -> Result<(App, Known), StoreError> {
+        let releases = self.releases(db, specs).await?;
+        specs.keep_only(self.app.id, &releases);
+        let ports = releases.iter().filter_map(|(id, release)| {
+            let image = release.image.as_ref()?;
+            Some((*id, web_port(image)))
+        });
+        let edge = Edge {
+            hostnames: self.hostnames,
+            maintenance: self.app.maintenance,
+            ports: ports.collect::<HashMap<_, _>>(),
+        };
+        let app = App {
+            id: self.app.id,
+            name: self.app.name.clone(),
+            current: self.app.current_release,
+            releases: releases
+                .values()
+                .map(|row| (row.id, release(row)))
+                .collect(),
+            placements: BTreeMap::new(),
+            formation: self.formation.into_iter().map(want).collect(),
+            deployments: self.deployments.iter().map(deployment).collect(),
+            pods: self.pods.iter().map(|row| (row.id, pod(row))).collect(),
+        };
+        let one_offs = self
+            .pods
+            .into_iter()
+            .filter_map(|row| Some((row.id, row.one_off?)));
+        let known = Known {
+            row: self.app,
+            deployments: self.deployments.into_iter().map(|it| (it.id, it)).collect(),
+            releases,
+            one_offs: one_offs.collect(),
+            edge,
+        };
+        Ok((app, known))
     }
-    apps
+
+    async fn releases(
+        &self,
+        db: &mut Db,
+        specs: &mut Specs,
+    ) -> Result<BTreeMap<ReleaseId, Arc<ReleaseRow>>, StoreError> {
+        let underway = self.deployments.iter().map(|deployment| deployment.release);
+        let running = self.pods.iter().map(|pod| pod.release);
+        let mut releases = BTreeMap::new();
+        for id in self
+            .app
+            .current_release
+            .into_iter()
+            .chain(underway)
+            .chain(running)
+        {
+            if let Entry::Vacant(unread) = releases.entry(id) {
+                unread.insert(specs.release(db, self.app.id, id).await?);
+            }
+        }
+        Ok(releases)
+    }
+}
+
+fn want(row: FormationRow) -> (ProcessType, Want) {
+    let want = Want {
+        quantity: row.quantity,
+        size: row.size,
+    };
+    (row.process_type, want)
+}
+
+fn release(row: &Arc<ReleaseRow>) -> Release {
+    Release {
+        id: row.id,
+        version: row.version,
+        types: row.image.as_ref().map(release_types).unwrap_or_default(),
+    }
+}
+
+fn deployment(row: &DeploymentRow) -> Deployment {
+    Deployment {
+        id: row.id,
+        release: row.release,
+        from_push: row.build.is_some(),
+        state: row.state.clone(),
+        deadline_at: row.deadline_at,
+    }
+}
+
+fn pod(row: &PodRow) -> Pod {
+    Pod {
+        id: row.id,
+        release: row.release,
+        kind: row.kind,
+        process_type: row.process_type.clone(),
+        ordinal: row.ordinal,
+        name: row.name.clone(),
+        size: row.size.clone(),
+        node: row.node.clone(),
+        unplaced: row.unplaced.clone(),
+        intent: row.intent,
+        stop_at: (row.kind == PodKind::Run).then(|| row.created_at + ONE_OFF_LIFE_MAX),
+        status: row.status.clone(),
+        gone: false,
+        created_at: row.created_at,
+    }
 }
 
 /// Process types with the count and size that app.json asks for, else one web pod and none of the
@@ -235,95 +265,4 @@ fn size_or_default(name: Option<&str>) -> SizeName {
         .or_else(|| sizes::find(SIZE_DEFAULT))
         .expect("the default size is in the table, as a test of the table says")
         .name
-}
-
-/// Puts the pods into their apps, each with the newest that is known of it.
-fn place_pods(apps: &mut BTreeMap<AppId, App>, world: &mut World) {
-    for row in world.pods.values() {
-        let Some(app) = apps.get_mut(&row.app) else {
-            continue;
-        };
-        let seen = row
-            .node
-            .as_ref()
-            .and_then(|node| world.seen.nodes.get(node));
-        // Only the machine that a pod is bound to can say anything about it.
-        let reported = seen.and_then(|seen| seen.pod(row.id));
-        if let Some(status) = reported.filter(|status| row.status.as_ref() != Some(status)) {
-            world.news.push((row.id, status.clone()));
-        }
-        let pod = Pod {
-            id: row.id,
-            release: row.release,
-            kind: row.kind,
-            process_type: row.process_type.clone(),
-            ordinal: row.ordinal,
-            name: row.name.clone(),
-            size: row.size.clone(),
-            node: row.node.clone(),
-            unplaced: row.unplaced.clone(),
-            intent: row.intent,
-            stop_at: (row.kind == PodKind::Run).then(|| row.created_at + ONE_OFF_LIFE_MAX),
-            status: reported.cloned().or_else(|| row.status.clone()),
-            gone: is_gone(row, seen, &world.nodes),
-            created_at: row.created_at,
-        };
-        app.pods.insert(row.id, pod);
-    }
-}
-
-/// True when the pod's machine obeyed the order to stop it, or is no machine of this cluster.
-fn is_gone(row: &PodRow, seen: Option<&NodeSeen>, nodes: &BTreeMap<NodeName, NodeRow>) -> bool {
-    let Some(node) = &row.node else { return false };
-    match seen {
-        Some(seen) => {
-            row.intent == PodIntent::Stopping && seen.up_to_date && seen.pod(row.id).is_none()
-        }
-        None => !nodes.contains_key(node),
-    }
-}
-
-fn world_nodes(world: &World) -> BTreeMap<NodeName, Node> {
-    let names = world.nodes.keys().chain(world.seen.nodes.keys());
-    names
-        .map(|name| {
-            let (row, seen) = (world.nodes.get(name), world.seen.nodes.get(name));
-            let lost = seen.map_or(world.seen.silence_counts, |seen| seen.lost);
-            let state = match row.map(|row| row.intent) {
-                _ if lost => NodeState::Lost,
-                None | Some(NodeIntent::Ready) => NodeState::Ready,
-                Some(NodeIntent::Cordoned) => NodeState::Cordoned,
-                Some(NodeIntent::Draining) => NodeState::Draining,
-            };
-            let capacity = seen
-                .map(NodeSeen::capacity)
-                .or_else(|| row.and_then(|row| row.capacity.as_ref()));
-            let facts = Facts {
-                architecture: capacity.and_then(|it| it.architecture.parse().ok()),
-                ..Facts::default()
-            };
-            let node = Node {
-                state,
-                capacity: capacity.map(|capacity| capacity.resources),
-                facts: Arc::new(facts),
-            };
-            (name.clone(), node)
-        })
-        .collect()
-}
-
-fn world_routers(state: &AppState, now: DateTime<Utc>) -> Routers {
-    let reports = &state.routers.reports;
-    let seen = reports.all().into_iter().map(|(name, aged)| {
-        let router = Router {
-            reported_at: before(now, aged.age),
-            generation: aged.report.generation,
-            draining: aged.report.draining,
-        };
-        (name, router)
-    });
-    Routers {
-        seen: seen.collect(),
-        observing_since: before(now, reports.age()),
-    }
 }

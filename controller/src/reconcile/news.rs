@@ -4,16 +4,16 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use fairway_api::{
-    ids::{AppId, BuildId, PodId},
+    ids::{AppId, BuildId},
     logs::{LogLine, LogSource},
     pods::{PodPhase, PodStatus},
 };
 use fairway_scheduler::{
-    action::{Action, Plan},
-    snapshot::DeploymentState,
+    action::{Action, Decision, Step},
+    snapshot::{DeploymentState, Pod},
 };
 
-use super::load::World;
+use super::world::World;
 use crate::{
     deploy::{one_off::OneOff, output},
     state::AppState,
@@ -31,14 +31,18 @@ pub(super) struct News {
 }
 
 /// What goes on the record.
-pub(super) fn events(world: &World, plan: &Plan) -> Vec<(AppId, News)> {
-    let crashes = world.news.iter().filter_map(|(id, status)| {
-        let pod = world.pods.get(id)?;
-        let news = crash(&pod.name, pod.status.as_ref(), status)?;
-        Some((pod.app, news))
+pub(super) fn events(world: &World, decision: &Decision) -> Vec<(AppId, News)> {
+    let apps = &world.planner.snapshot().apps;
+    let crashes = world.news.pods.iter().filter_map(|(id, (app, before))| {
+        let pods = apps.get(app).map(|app| &app.pods);
+        let pod = pods
+            .and_then(|pods| pods.get(id))
+            .or_else(|| decision.removed.get(id))?;
+        let news = crash(&pod.name, before.as_ref(), pod.status.as_ref()?)?;
+        Some((*app, news))
     });
-    let deployments = plan.steps.iter().filter_map(|step| {
-        let (deployment, version) = moved(world, &step.action)?;
+    let deployments = decision.steps.iter().filter_map(|step| {
+        let (deployment, version) = moved(world, step)?;
         let Action::Advance { to, .. } = &step.action else {
             return None;
         };
@@ -49,17 +53,23 @@ pub(super) fn events(world: &World, plan: &Plan) -> Vec<(AppId, News)> {
 
 /// Writes log lines of releases and the beginnings of deployments into the output of their pushes.
 /// What happens to a pod its agent tells, since it sees it first and also when we are away.
-pub(super) async fn announce(state: &AppState, world: &World, plan: &Plan, now: DateTime<Utc>) {
+pub(super) async fn announce(
+    state: &AppState,
+    world: &World,
+    decision: &Decision,
+    now: DateTime<Utc>,
+) {
     let mut told = HashSet::new();
-    for step in &plan.steps {
-        let Some((deployment, version)) = moved(world, &step.action) else {
+    for step in &decision.steps {
+        let Some((deployment, version)) = moved(world, step) else {
             continue;
         };
         let Action::Advance { to, .. } = &step.action else {
             continue;
         };
         if let Some(news) = ending(version, to) {
-            let app = world.apps.get(&deployment.app).map(|app| app.name.as_str());
+            let app = world.apps.get(&deployment.app);
+            let app = app.map(|app| app.row.name.as_str());
             tracing::info!(app, "{}", news.message);
             state.logs.append_app(LogLine {
                 app: deployment.app,
@@ -72,32 +82,29 @@ pub(super) async fn announce(state: &AppState, world: &World, plan: &Plan, now: 
         }
         // One plan may take a deployment through several states; its push is told once.
         if let (Some(build), true) = (deployment.build, told.insert(deployment.id)) {
-            print(state, build, &progress(world, plan, deployment, to)).await;
+            print(state, build, &progress(world, deployment, to)).await;
         }
     }
-    for step in &plan.steps {
-        if let Action::Remove { pod } = &step.action {
-            nobody_comes(state, world, *pod);
+    for step in &decision.steps {
+        if let Action::Remove { pod } = &step.action
+            && let Some(pod) = decision.removed.get(pod)
+        {
+            nobody_comes(state, world, step.app, pod);
         }
     }
 }
 
 /// What a pusher reads when a deployment leaves its state and goes on.
-fn progress(
-    world: &World,
-    plan: &Plan,
-    deployment: &DeploymentRow,
-    to: &DeploymentState,
-) -> String {
-    let release = world.releases.get(&deployment.release);
+fn progress(world: &World, deployment: &DeploymentRow, to: &DeploymentState) -> String {
+    let release = world.release(deployment.app, deployment.release);
     match &deployment.state {
         _ if to.has_ended() => String::new(),
         DeploymentState::Queued => release
             .and_then(|release| Some(output::launching(release.image.as_ref()?, release.version)))
             .unwrap_or_default(),
         DeploymentState::ReleasePhase { pod } => {
-            let pods = plan.after.apps.get(&deployment.app).map(|app| &app.pods);
-            let status = pods.and_then(|pods| pods.get(pod)?.status.as_ref());
+            let app = world.planner.snapshot().apps.get(&deployment.app);
+            let status = app.and_then(|app| app.pods.get(pod)?.status.as_ref());
             let exit = status.and_then(|status| status.last_exit.as_ref());
             output::release_phase(exit.map_or(&[], |exit| &exit.last_lines))
         }
@@ -115,19 +122,19 @@ async fn print(state: &AppState, build: BuildId, lines: &str) {
 }
 
 /// Tells a terminal that still waits for a one-off pod that the pod is no more.
-fn nobody_comes(state: &AppState, world: &World, pod: PodId) {
-    let Some(row) = world.pods.get(&pod) else {
+fn nobody_comes(state: &AppState, world: &World, app: AppId, pod: &Pod) {
+    let known = world.apps.get(&app);
+    let Some(sealed) = known.and_then(|known| known.one_offs.get(&pod.id)) else {
         return;
     };
-    let Some(sealed) = &row.one_off else { return };
-    let attach = OneOff::open(sealed, &state.secrets, pod)
+    let attach = OneOff::open(sealed, &state.secrets, pod.id)
         .ok()
         .and_then(|it| it.attach);
     let Some(attach) = attach else { return };
-    let why = match row.status.as_ref().map(|status| &status.phase) {
+    let why = match pod.status.as_ref().map(|status| &status.phase) {
         Some(PodPhase::Refused { reason }) => format!("could not be started: {reason}"),
-        _ if row.node.is_none() => {
-            let why = row
+        _ if pod.node.is_none() => {
+            let why = pod
                 .unplaced
                 .clone()
                 .unwrap_or_else(|| "there is no machine".into());
@@ -135,16 +142,18 @@ fn nobody_comes(state: &AppState, world: &World, pod: PodId) {
         }
         _ => "was stopped".into(),
     };
-    state.attach.fail(attach.id, &format!("{} {why}", row.name));
+    state.attach.fail(attach.id, &format!("{} {why}", pod.name));
 }
 
-/// The deployment that an action moves, and the version of its release.
-fn moved<'a>(world: &'a World, action: &Action) -> Option<(&'a DeploymentRow, u64)> {
-    let (Action::Advance { deployment, .. } | Action::Switch { deployment, .. }) = action else {
+/// The deployment that a step moves, and the version of its release.
+fn moved<'a>(world: &'a World, step: &Step) -> Option<(&'a DeploymentRow, u64)> {
+    let (Action::Advance { deployment, .. } | Action::Switch { deployment, .. }) = &step.action
+    else {
         return None;
     };
-    let deployment = world.deployments.get(deployment)?;
-    Some((deployment, world.releases.get(&deployment.release)?.version))
+    let deployment = world.deployment(step.app, *deployment)?;
+    let release = world.release(step.app, deployment.release)?;
+    Some((deployment, release.version))
 }
 
 fn ending(version: u64, to: &DeploymentState) -> Option<News> {

@@ -2,21 +2,22 @@
 //! of config vars, the spec of a pod.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use anyhow::Context;
 use fairway_api::{
     config_vars::ConfigVars,
-    ids::{AppId, PodId, ReleaseId},
+    ids::{AppId, ReleaseId},
     images::ImageRef,
+    names::NodeName,
     pods::PodSpec,
     releases::ReleaseStatus,
 };
-use fairway_scheduler::snapshot::{App, Pod, PodIntent, Snapshot};
+use fairway_scheduler::snapshot::{App, Pod, PodIntent};
 
-use super::load::World;
+use super::world::World;
 use crate::{
     config_vars::{self, ConfigVarsError},
     deploy::{
@@ -41,9 +42,8 @@ const RELEASES_LOOKED_THROUGH: u32 = 20;
 /// The caches.
 #[derive(Debug, Default)]
 pub(super) struct Specs {
-    releases: HashMap<ReleaseId, Arc<ReleaseRow>>,
-    configs: HashMap<(AppId, u64), Arc<ConfigVars>>,
-    pods: HashMap<PodId, PodSpec>,
+    releases: HashMap<AppId, BTreeMap<ReleaseId, Arc<ReleaseRow>>>,
+    configs: HashMap<AppId, BTreeMap<u64, Arc<ConfigVars>>>,
     /// By app: which release served when the list was made.
     kept_images: HashMap<AppId, (ReleaseId, Vec<ImageRef>)>,
 }
@@ -53,51 +53,44 @@ impl Specs {
     pub(super) async fn release(
         &mut self,
         db: &mut Db,
+        app: AppId,
         id: ReleaseId,
     ) -> Result<Arc<ReleaseRow>, StoreError> {
-        if let Some(release) = self.releases.get(&id) {
+        let of_app = self.releases.entry(app).or_default();
+        if let Some(release) = of_app.get(&id) {
             return Ok(Arc::clone(release));
         }
         let release = Arc::new(releases::get(db, id).await?);
-        self.releases.insert(id, Arc::clone(&release));
+        of_app.insert(id, Arc::clone(&release));
         Ok(release)
     }
 
-    /// What each machine should run once a plan is carried out.
+    /// What these machines should run.
     pub(super) async fn intent(
         &mut self,
         state: &AppState,
         world: &World,
-        after: &Snapshot,
+        nodes: &BTreeSet<NodeName>,
     ) -> anyhow::Result<Intent> {
-        let nodes = after
-            .nodes
-            .keys()
-            .map(|node| (node.clone(), NodeIntent::default()));
-        let mut intent = Intent {
-            nodes: nodes.collect(),
-        };
-        for app in after.apps.values() {
-            let kept = self.kept_images(state, app).await?;
-            for pod in app
-                .pods
-                .values()
-                .filter(|pod| pod.intent != PodIntent::Stopping)
-            {
-                let Some(node) = &pod.node else { continue };
-                let Some(spec) = self.spec(state, world, app, pod).await? else {
+        let mut intent = Intent::default();
+        let known = &world.planner.snapshot().nodes;
+        for node in nodes.iter().filter(|node| known.contains_key(*node)) {
+            let mut orders = NodeIntent::default();
+            for (app, pod) in world.planner.pods_on(node) {
+                if pod.intent == PodIntent::Stopping {
                     continue;
-                };
-                let orders = intent.nodes.entry(node.clone()).or_default();
-                orders.pods.push(spec);
-                for image in &kept {
-                    if !orders.keep_images.contains(image) {
-                        orders.keep_images.push(image.clone());
+                }
+                if let Some(spec) = self.spec(state, world, app, pod).await? {
+                    orders.pods.push(spec);
+                    for image in self.kept_images(state, app).await? {
+                        if !orders.keep_images.contains(image) {
+                            orders.keep_images.push(image.clone());
+                        }
                     }
                 }
             }
+            intent.nodes.insert(node.clone(), orders);
         }
-        self.forget(world, after);
         Ok(intent)
     }
 
@@ -109,15 +102,16 @@ impl Specs {
         app: &App,
         pod: &Pod,
     ) -> anyhow::Result<Option<PodSpec>> {
-        if let Some(spec) = self.pods.get(&pod.id) {
-            return Ok(Some(spec.clone()));
-        }
-        let Some(release) = world.releases.get(&pod.release) else {
+        let Some(known) = world.apps.get(&app.id) else {
+            return Ok(None);
+        };
+        let Some(release) = known.releases.get(&pod.release) else {
             return Ok(None);
         };
         let config = self.config(state, app.id, release.config_version).await?;
-        let one_off = world.pods.get(&pod.id).and_then(|row| row.one_off.as_ref());
-        let opened = one_off
+        let opened = known
+            .one_offs
+            .get(&pod.id)
             .map(|sealed| OneOff::open(sealed, &state.secrets, pod.id))
             .transpose();
         let (Some(config), Ok(one_off)) = (config, opened) else {
@@ -132,11 +126,7 @@ impl Specs {
             config: &config,
             one_off,
         };
-        let Some(spec) = pod_spec(pod, &runs) else {
-            return Ok(None);
-        };
-        self.pods.insert(pod.id, spec.clone());
-        Ok(Some(spec))
+        Ok(pod_spec(pod, &runs))
     }
 
     /// Decrypted config vars; `None` if they do not open.
@@ -146,14 +136,15 @@ impl Specs {
         app: AppId,
         version: u64,
     ) -> anyhow::Result<Option<Arc<ConfigVars>>> {
-        if let Some(config) = self.configs.get(&(app, version)) {
+        let opened = self.configs.entry(app).or_default();
+        if let Some(config) = opened.get(&version) {
             return Ok(Some(Arc::clone(config)));
         }
         let mut tx = state.store.read().await?;
         match config_vars::load(&state.secrets, &mut tx, app, version).await {
             Ok(config) => {
                 let config = Arc::new(config);
-                self.configs.insert((app, version), Arc::clone(&config));
+                opened.insert(version, Arc::clone(&config));
                 Ok(Some(config))
             }
             Err(ConfigVarsError::Store(error)) => Err(error.into()),
@@ -165,46 +156,56 @@ impl Specs {
     }
 
     /// Images of the app's newest live releases. Empty for an app that runs nothing.
-    async fn kept_images(&mut self, state: &AppState, app: &App) -> anyhow::Result<Vec<ImageRef>> {
+    async fn kept_images(&mut self, state: &AppState, app: &App) -> anyhow::Result<&[ImageRef]> {
         let Some(current) = app.current else {
-            return Ok(vec![]);
+            return Ok(&[]);
         };
-        if let Some((made_for, images)) = self.kept_images.get(&app.id)
-            && *made_for == current
-        {
-            return Ok(images.clone());
+        let made_for = self.kept_images.get(&app.id).map(|(made_for, _)| *made_for);
+        if made_for != Some(current) {
+            let images = images_to_keep(state, app.id, current).await?;
+            self.kept_images.insert(app.id, (current, images));
         }
-        let mut tx = state.store.read().await?;
-        let page = Page::newest("releases.version", RELEASES_LOOKED_THROUGH);
-        let newest = releases::list(&mut tx, app.id, &page)
-            .await
-            .context("list releases")?;
-        let mut images: Vec<ImageRef> = Vec::new();
-        for release in newest {
-            // The flip that this pass is about to write is not in the database yet.
-            let live = release.status == ReleaseStatus::Succeeded || release.id == current;
-            if let Some(built) = release.image.filter(|_| live)
-                && !images.contains(&built.image)
-                && images.len() < IMAGES_KEPT_PER_APP
-            {
-                images.push(built.image);
-            }
-        }
-        self.kept_images.insert(app.id, (current, images.clone()));
-        Ok(images)
+        Ok(&self.kept_images[&app.id].1)
     }
 
-    /// Drops what nothing refers to any more.
-    fn forget(&mut self, world: &World, after: &Snapshot) {
-        let pods = after.apps.values().flat_map(|app| app.pods.keys().copied());
-        let pods: HashSet<PodId> = pods.collect();
-        self.pods.retain(|id, _| pods.contains(id));
-        self.releases
-            .retain(|id, _| world.releases.contains_key(id));
-        let releases = world.releases.values();
-        let configs: HashSet<_> = releases.map(|it| (it.app, it.config_version)).collect();
-        self.configs.retain(|key, _| configs.contains(key));
-        self.kept_images
-            .retain(|app, _| after.apps.contains_key(app));
+    /// Drops releases of an app that are not among these, and config vars that none of these has.
+    pub(super) fn keep_only(&mut self, app: AppId, kept: &BTreeMap<ReleaseId, Arc<ReleaseRow>>) {
+        if let Some(releases) = self.releases.get_mut(&app) {
+            releases.retain(|id, _| kept.contains_key(id));
+        }
+        if let Some(configs) = self.configs.get_mut(&app) {
+            configs.retain(|version, _| kept.values().any(|it| it.config_version == *version));
+        }
     }
+
+    /// Drops everything of an app.
+    pub(super) fn forget(&mut self, app: AppId) {
+        self.configs.remove(&app);
+        self.kept_images.remove(&app);
+        self.releases.remove(&app);
+    }
+}
+
+async fn images_to_keep(
+    state: &AppState,
+    app: AppId,
+    current: ReleaseId,
+) -> anyhow::Result<Vec<ImageRef>> {
+    let mut tx = state.store.read().await?;
+    let page = Page::newest("releases.version", RELEASES_LOOKED_THROUGH);
+    let newest = releases::list(&mut tx, app, &page)
+        .await
+        .context("list releases")?;
+    let mut images: Vec<ImageRef> = Vec::new();
+    for release in newest {
+        // The flip that this pass is about to write is not in the database yet.
+        let live = release.status == ReleaseStatus::Succeeded || release.id == current;
+        if let Some(built) = release.image.filter(|_| live)
+            && !images.contains(&built.image)
+            && images.len() < IMAGES_KEPT_PER_APP
+        {
+            images.push(built.image);
+        }
+    }
+    Ok(images)
 }

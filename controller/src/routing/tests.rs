@@ -3,7 +3,7 @@ use fairway_api::{
     ids::PodId,
     pods::{PodPhase, PodStatus},
 };
-use fairway_scheduler::snapshot::{Pod, PodIntent, PodKind, Routers};
+use fairway_scheduler::snapshot::{Pod, PodIntent, PodKind};
 
 use super::*;
 
@@ -51,28 +51,22 @@ fn routes_of(pods: Vec<Pod>, edge: &Edge) -> Vec<Route> {
         deployments: vec![],
         pods: pods.into_iter().map(|pod| (pod.id, pod)).collect(),
     };
-    let routers = Routers {
-        observing_since: DateTime::UNIX_EPOCH,
-        seen: BTreeMap::new(),
-    };
-    let snapshot = Snapshot {
-        apps: [(APP, app)].into(),
-        nodes: BTreeMap::new(),
-        routers,
-        routes_generation: 1,
-        policy: fairway_scheduler::policy::Policy::default(),
-    };
-    routes(&snapshot, edge)
+    let mut routing = Routing::default();
+    routing.claim(APP, &[], &edge.hostnames);
+    routing.set(&app, edge);
+    assert!(routing.take_changed());
+    routing.set(&app, edge);
+    assert!(!routing.take_changed(), "the same once more is no change");
+    routing.routes()
 }
 
 fn edge() -> Edge {
     Edge {
-        hostnames: [
-            ("shop.test".parse().unwrap(), APP),
-            ("www.shop.com".parse().unwrap(), APP),
-        ]
-        .into(),
-        maintenance: [(APP, true)].into(),
+        hostnames: vec![
+            "shop.test".parse().unwrap(),
+            "www.shop.com".parse().unwrap(),
+        ],
+        maintenance: true,
         ports: [(CURRENT, 3000)].into(),
     }
 }
@@ -127,8 +121,18 @@ fn an_app_without_ready_pods_keeps_its_routes() {
 
 #[test]
 fn a_hostname_of_no_app_has_no_route() {
-    let mut edge = edge();
-    edge.hostnames
-        .insert("gone.test".parse().unwrap(), AppId::from_u128(99));
-    assert_eq!(routes_of(vec![], &edge).len(), 2);
+    let mut routing = Routing::default();
+    routing.claim(APP, &[], &edge().hostnames);
+    assert_eq!(routing.routes(), []);
+}
+
+#[test]
+fn a_hostname_that_moved_stays_with_its_new_app() {
+    let other = AppId::from_u128(2);
+    let name: Vec<Hostname> = vec!["shop.test".parse().unwrap()];
+    let mut routing = Routing::default();
+    routing.claim(APP, &[], &name);
+    routing.claim(other, &[], &name);
+    routing.remove(APP, &name);
+    assert_eq!(routing.hostnames.get(&name[0]), Some(&other));
 }

@@ -71,6 +71,19 @@ pub async fn open(db: &mut Db) -> Result<Vec<DeploymentRow>, StoreError> {
     rows.iter().map(DeploymentRow::read).collect()
 }
 
+/// An app's deployments that have not ended, oldest first.
+pub async fn open_of(db: &mut Db, app: AppId) -> Result<Vec<DeploymentRow>, StoreError> {
+    let rows = query(
+        "SELECT * FROM deployments
+         WHERE app_id = $1 AND state IN ('queued', 'release-phase', 'starting', 'switching')
+         ORDER BY id",
+    )
+    .bind(app.to_string())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(DeploymentRow::read).collect()
+}
+
 /// Deployments that have ended and whose pushers have not been told yet, oldest first.
 pub async fn untold(db: &mut Db) -> Result<Vec<DeploymentRow>, StoreError> {
     let rows = query(

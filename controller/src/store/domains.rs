@@ -81,6 +81,15 @@ pub async fn all(db: &mut Db) -> Result<Vec<DomainRow>, StoreError> {
     rows.iter().map(DomainRow::read).collect()
 }
 
+/// Every hostname of an app.
+pub async fn of_app(db: &mut Db, app: AppId) -> Result<Vec<DomainRow>, StoreError> {
+    let rows = query("SELECT * FROM domains WHERE app_id = $1 ORDER BY hostname")
+        .bind(app.to_string())
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(DomainRow::read).collect()
+}
+
 /// How many hostnames an app has.
 pub async fn count(db: &mut Db, app: AppId) -> Result<i64, StoreError> {
     let row = query("SELECT COUNT(*) AS n FROM domains WHERE app_id = $1")

@@ -6,8 +6,8 @@ use fairway_api::{
     names::{NodeName, ProcessType, SizeName},
     pods::PodStatus,
 };
-use fairway_scheduler::snapshot::{PodIntent, PodKind};
-use sqlx::{query, sqlite::SqliteRow};
+use fairway_scheduler::snapshot::{Pod, PodIntent, PodKind};
+use sqlx::{QueryBuilder, Sqlite, query, sqlite::SqliteRow};
 
 use super::{
     Db, StoreError,
@@ -124,57 +124,6 @@ pub async fn insert(db: &mut Db, pod: &PodRow) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Binds a pod to a machine.
-pub async fn bind(
-    db: &mut Db,
-    id: PodId,
-    node: &NodeName,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    query("UPDATE pods SET node = $2, unplaced = NULL, updated_at = $3 WHERE id = $1")
-        .bind(id.to_string())
-        .bind(node.as_str())
-        .bind(micros(now))
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
-/// Notes why no machine takes a pod.
-pub async fn set_unplaced(
-    db: &mut Db,
-    id: PodId,
-    why: &str,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    query("UPDATE pods SET unplaced = $2, updated_at = $3 WHERE id = $1")
-        .bind(id.to_string())
-        .bind(why)
-        .bind(micros(now))
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
-/// Takes a pod out of service from route table `unrouted_in` on.
-pub async fn retire(
-    db: &mut Db,
-    id: PodId,
-    unrouted_in: u64,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    query(
-        "UPDATE pods SET retired_at = $3, unrouted_in = $2, updated_at = $3
-         WHERE id = $1 AND retired_at IS NULL",
-    )
-    .bind(id.to_string())
-    .bind(number(unrouted_in))
-    .bind(micros(now))
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
 /// Takes a pod out of its machine's orders.
 pub async fn stop(db: &mut Db, id: PodId, now: DateTime<Utc>) -> Result<(), StoreError> {
     query(
@@ -188,28 +137,82 @@ pub async fn stop(db: &mut Db, id: PodId, now: DateTime<Utc>) -> Result<(), Stor
     Ok(())
 }
 
-/// Notes what the agent saw.
-pub async fn set_status(
+/// How many rows one statement writes: SQLite takes 32,766 values in one, PostgreSQL 65,535.
+const ROWS_PER_STATEMENT: usize = 1_000;
+
+/// Writes what the planner knows of pods, new ones and old ones.
+///
+/// Somebody may have asked for the end of a pod since the planner looked: a pod only ever moves
+/// towards its end, so of two intents the later one stays.
+pub async fn write(
     db: &mut Db,
-    id: PodId,
-    status: &PodStatus,
+    app_pods: &[(AppId, &Pod)],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    query("UPDATE pods SET status = $2, updated_at = $3 WHERE id = $1")
-        .bind(id.to_string())
-        .bind(columns::json(status)?)
-        .bind(micros(now))
-        .execute(db)
-        .await?;
+    for rows in app_pods.chunks(ROWS_PER_STATEMENT) {
+        let statuses = rows
+            .iter()
+            .map(|(_, pod)| pod.status.as_ref().map(columns::json).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO pods (id, app_id, release_id, kind, process_type, name, ordinal, size,
+                               node, unplaced, retired_at, unrouted_in, stopping, status,
+                               created_at, updated_at) ",
+        );
+        insert.push_values(
+            rows.iter().zip(statuses),
+            |mut row, ((app, pod), status)| {
+                let (retired_at, unrouted_in, stopping) = match pod.intent {
+                    PodIntent::Wanted => (None, None, false),
+                    PodIntent::Retired { at, unrouted_in } => {
+                        (Some(micros(at)), Some(number(unrouted_in)), false)
+                    }
+                    PodIntent::Stopping => (Some(micros(now)), None, true),
+                };
+                row.push_bind(pod.id.to_string())
+                    .push_bind(app.to_string())
+                    .push_bind(pod.release.to_string())
+                    .push_bind(word_of(pod.kind))
+                    .push_bind(pod.process_type.as_str())
+                    .push_bind(&pod.name)
+                    .push_bind(i64::from(pod.ordinal))
+                    .push_bind(pod.size.as_str())
+                    .push_bind(pod.node.as_ref().map(NodeName::as_str))
+                    .push_bind(&pod.unplaced)
+                    .push_bind(retired_at)
+                    .push_bind(unrouted_in)
+                    .push_bind(stopping)
+                    .push_bind(status)
+                    .push_bind(micros(pod.created_at))
+                    .push_bind(micros(now));
+            },
+        );
+        insert.push(
+            " ON CONFLICT (id) DO UPDATE SET
+                  node = COALESCE(pods.node, excluded.node),
+                  unplaced = excluded.unplaced,
+                  retired_at = COALESCE(pods.retired_at, excluded.retired_at),
+                  unrouted_in = COALESCE(pods.unrouted_in, excluded.unrouted_in),
+                  stopping = pods.stopping OR excluded.stopping,
+                  status = COALESCE(excluded.status, pods.status),
+                  updated_at = excluded.updated_at",
+        );
+        insert.build().execute(&mut *db).await?;
+    }
     Ok(())
 }
 
-/// Forgets a pod that is no more.
-pub async fn delete(db: &mut Db, id: PodId) -> Result<(), StoreError> {
-    query("DELETE FROM pods WHERE id = $1")
-        .bind(id.to_string())
-        .execute(db)
-        .await?;
+/// Forgets pods that are no more.
+pub async fn delete(db: &mut Db, ids: &[PodId]) -> Result<(), StoreError> {
+    for ids in ids.chunks(ROWS_PER_STATEMENT) {
+        let mut delete = QueryBuilder::<Sqlite>::new("DELETE FROM pods WHERE id IN (");
+        let mut list = delete.separated(", ");
+        for id in ids {
+            list.push_bind(id.to_string());
+        }
+        delete.push(")");
+        delete.build().execute(&mut *db).await?;
+    }
     Ok(())
 }
 

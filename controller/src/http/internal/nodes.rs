@@ -51,7 +51,8 @@ async fn plan(
     OwnNode(node): OwnNode,
     Query(after): Query<After>,
 ) -> Response {
-    newer(&state, &state.cluster.plan(&node), &after).await
+    let behind = || state.wake.orders(&node);
+    newer(&state, &state.cluster.plan(&node), &after, behind).await
 }
 
 async fn status(
@@ -67,18 +68,24 @@ async fn status(
     }
     status.pods.iter_mut().for_each(limit);
     if state.cluster.report(status) {
-        state.wake.notify();
+        state.wake.reported();
     }
     Ok(Json(serde_json::json!({})))
 }
 
-/// Answers with a newer order as soon as there is one, or 204 after a while.
-pub(super) async fn newer<T>(state: &AppState, published: &Published<T>, after: &After) -> Response
+/// Answers with a newer order as soon as there is one, or 204 after a while. Calls `behind` when
+/// the receiver has newer ones already.
+pub(super) async fn newer<T>(
+    state: &AppState,
+    published: &Published<T>,
+    after: &After,
+    behind: impl FnOnce(),
+) -> Response
 where
     T: Order + serde::Serialize,
 {
     if published.note_seen(after.after) {
-        state.wake.notify();
+        behind();
     }
     let wait = Duration::from_secs(LONG_POLL_SECS);
     let newer = published.newer_than(after.after, wait);

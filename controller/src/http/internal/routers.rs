@@ -34,7 +34,10 @@ async fn table(
     OwnRouter(_): OwnRouter,
     Query(after): Query<After>,
 ) -> Response {
-    newer(&state, &state.routers.table, &after).await
+    newer(&state, &state.routers.table, &after, || {
+        state.wake.reported()
+    })
+    .await
 }
 
 async fn status(
@@ -48,9 +51,9 @@ async fn status(
     if status.router != router {
         return Err(Problem::forbidden("A router may only report for itself."));
     }
-    let before = state.routers.reports.note(router, status.clone());
-    if before != Some(status) {
-        state.wake.notify();
+    let is_news = (state.routers.reports).note(router, status, |before, status| before != status);
+    if is_news {
+        state.wake.reported();
     }
     Ok(Json(serde_json::json!({})))
 }

@@ -35,14 +35,11 @@ async fn a_pod_is_kept_through_its_life() {
         insert(&mut tx, &pod).await.unwrap();
         assert_eq!(all(&mut tx).await.unwrap(), [pod.clone()]);
 
-        set_unplaced(&mut tx, pod.id, "one: is cordoned", at)
-            .await
-            .unwrap();
         pod.unplaced = Some("one: is cordoned".into());
-        assert_eq!(of_app(&mut tx, pod.app).await.unwrap(), [pod.clone()]);
+        let app = pod.app;
+        write(&mut tx, &[(app, &known(&pod))], at).await.unwrap();
+        assert_eq!(of_app(&mut tx, app).await.unwrap(), [pod.clone()]);
 
-        let node: NodeName = "one".parse().unwrap();
-        bind(&mut tx, pod.id, &node, at).await.unwrap();
         let status = PodStatus {
             id: pod.id,
             phase: PodPhase::BackOff { until: at },
@@ -52,20 +49,47 @@ async fn a_pod_is_kept_through_its_life() {
             last_exit: None,
             check_failure: None,
         };
-        set_status(&mut tx, pod.id, &status, at).await.unwrap();
-        retire(&mut tx, pod.id, 7, at).await.unwrap();
-        // What is retired stays so since then.
-        retire(&mut tx, pod.id, 8, at + chrono::TimeDelta::seconds(1))
-            .await
-            .unwrap();
+        let node: NodeName = "one".parse().unwrap();
         (pod.node, pod.unplaced, pod.status) = (Some(node), None, Some(status));
+        let before = known(&pod);
         pod.intent = PodIntent::Retired { at, unrouted_in: 7 };
+        let mut retired = known(&pod);
+        write(&mut tx, &[(app, &retired)], at).await.unwrap();
+        // What is retired stays so since then, whatever somebody knows who looked before.
+        retired.intent = PodIntent::Retired {
+            at: at + chrono::TimeDelta::seconds(1),
+            unrouted_in: 8,
+        };
+        write(&mut tx, &[(app, &retired)], at).await.unwrap();
+        write(&mut tx, &[(app, &before)], at).await.unwrap();
         assert_eq!(all(&mut tx).await.unwrap(), [pod.clone()]);
 
         stop(&mut tx, pod.id, at).await.unwrap();
         pod.intent = PodIntent::Stopping;
         assert_eq!(all(&mut tx).await.unwrap(), [pod.clone()]);
-        delete(&mut tx, pod.id).await.unwrap();
+        write(&mut tx, &[(app, &before)], at).await.unwrap();
+        assert_eq!(all(&mut tx).await.unwrap(), [pod.clone()]);
+        delete(&mut tx, &[pod.id]).await.unwrap();
         assert_eq!(all(&mut tx).await.unwrap(), []);
+    }
+}
+
+/// What the planner knows of a pod.
+fn known(row: &PodRow) -> Pod {
+    Pod {
+        id: row.id,
+        release: row.release,
+        kind: row.kind,
+        process_type: row.process_type.clone(),
+        ordinal: row.ordinal,
+        name: row.name.clone(),
+        size: row.size.clone(),
+        node: row.node.clone(),
+        unplaced: row.unplaced.clone(),
+        intent: row.intent,
+        stop_at: None,
+        status: row.status.clone(),
+        gone: false,
+        created_at: row.created_at,
     }
 }

@@ -1,0 +1,394 @@
+//! What the loop remembers between two passes: every app, machine and router, as the database and
+//! their reports last said.
+//!
+//! It is a cache that can be thrown away at any time: a pass that fails does so, and the next one
+//! reads everything again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use fairway_api::{
+    ids::{AppId, DeploymentId, PodId, ReleaseId},
+    names::NodeName,
+    pods::PodStatus,
+};
+use fairway_scheduler::{
+    Planner,
+    action::{Action, Decision},
+    snapshot::{App, Facts, Node, NodeState, PodIntent, Router, Routers, Snapshot},
+};
+
+use super::{
+    load::{self, Known},
+    specs::Specs,
+};
+use crate::{
+    observed::before,
+    orchestrator::{NodeSeen, Observation, Orchestrator},
+    routing::Routing,
+    state::AppState,
+    store::{
+        Db, StoreError,
+        deployments::DeploymentRow,
+        nodes::{self, NodeIntent, NodeRow},
+        releases::ReleaseRow,
+    },
+    wake::Changed,
+};
+
+/// The loop's memory.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) planner: Planner,
+    pub(super) apps: BTreeMap<AppId, Known>,
+    pub(super) nodes: BTreeMap<NodeName, NodeRow>,
+    pub(super) seen: BTreeMap<NodeName, NodeSeen>,
+    pub(super) routing: Routing,
+    /// The newest observation that is in here.
+    observed: u64,
+    silent: BTreeSet<NodeName>,
+    silence_counts: bool,
+    /// Where to go on reading apps again although nobody said that they changed.
+    read_again_after: Option<AppId>,
+    pub(super) news: News,
+}
+
+/// What a pass has learned and not written or told yet.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Statuses that are not what the database has, in the order of pods; with the one before.
+    pub(super) pods: BTreeMap<PodId, (AppId, Option<PodStatus>)>,
+    /// Machines whose capacity the database does not have.
+    pub(super) nodes: BTreeSet<NodeName>,
+    /// Machines that may have to run something else than before.
+    pub(super) orders: BTreeSet<NodeName>,
+}
+
+impl World {
+    /// Reads everything.
+    pub(super) async fn load(state: &AppState, specs: &mut Specs) -> Result<Self, StoreError> {
+        let mut tx = state.store.read().await?;
+        let mut world = Self {
+            planner: Planner::new(Snapshot {
+                apps: BTreeMap::new(),
+                nodes: BTreeMap::new(),
+                routers: Routers {
+                    observing_since: DateTime::UNIX_EPOCH,
+                    seen: BTreeMap::new(),
+                },
+                routes_generation: 0,
+                policy: state.config.placement.clone(),
+            }),
+            apps: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            routing: Routing::default(),
+            observed: 0,
+            silent: BTreeSet::new(),
+            silence_counts: false,
+            read_again_after: None,
+            news: News::default(),
+        };
+        for (app, known) in load::all(&mut tx, specs).await? {
+            world.set_app(app, known);
+        }
+        world.load_nodes(&mut tx).await?;
+        Ok(world)
+    }
+
+    /// Reads what has changed.
+    pub(super) async fn read(
+        &mut self,
+        state: &AppState,
+        specs: &mut Specs,
+        changed: &Changed,
+    ) -> Result<(), StoreError> {
+        self.news.orders.extend(changed.orders.iter().cloned());
+        if changed.apps.is_empty() && !changed.nodes {
+            return Ok(());
+        }
+        let mut tx = state.store.read().await?;
+        for id in &changed.apps {
+            match load::one(&mut tx, specs, *id).await? {
+                Some((app, known)) => self.set_app(app, known),
+                None => self.remove_app(*id, specs),
+            }
+        }
+        if changed.nodes {
+            self.load_nodes(&mut tx).await?;
+        }
+        Ok(())
+    }
+
+    /// The next `count` apps to read again, in a round through all of them.
+    pub(super) fn next_to_read_again(&mut self, count: usize) -> BTreeSet<AppId> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = self.read_again_after.map_or(Unbounded, Excluded);
+        let next: BTreeSet<AppId> = self
+            .apps
+            .range((from, Unbounded))
+            .take(count)
+            .map(|(id, _)| *id)
+            .collect();
+        self.read_again_after = next.last().copied();
+        next
+    }
+
+    fn set_app(&mut self, mut app: App, known: Known) {
+        self.note_orders_of(app.id);
+        if let Some(remembered) = self.planner.snapshot().apps.get(&app.id) {
+            for (id, pod) in &mut app.pods {
+                // What was observed may be newer here.
+                if let Some(remembered) = remembered.pods.get(id) {
+                    pod.status.clone_from(&remembered.status);
+                    pod.gone = remembered.gone;
+                }
+            }
+        }
+        let id = app.id;
+        let before = self.apps.get(&id).map_or(&[][..], |it| &it.edge.hostnames);
+        self.routing.claim(id, before, &known.edge.hostnames);
+        self.planner.set_app(app);
+        self.apps.insert(id, known);
+        self.note_orders_of(id);
+    }
+
+    fn remove_app(&mut self, id: AppId, specs: &mut Specs) {
+        self.note_orders_of(id);
+        self.planner.remove_app(id);
+        specs.forget(id);
+        if let Some(known) = self.apps.remove(&id) {
+            self.routing.remove(id, &known.edge.hostnames);
+        }
+    }
+
+    /// Notes that the machines of an app's pods may get other orders.
+    fn note_orders_of(&mut self, app: AppId) {
+        let Some(app) = self.planner.snapshot().apps.get(&app) else {
+            return;
+        };
+        let machines = app.pods.values().filter_map(|pod| pod.node.clone());
+        self.news.orders.extend(machines);
+    }
+
+    async fn load_nodes(&mut self, db: &mut Db) -> Result<(), StoreError> {
+        let rows = nodes::all(db).await?;
+        let rows: BTreeMap<_, _> = rows.into_iter().map(|it| (it.name.clone(), it)).collect();
+        let before = std::mem::replace(&mut self.nodes, rows);
+        let names: BTreeSet<_> = before
+            .into_keys()
+            .chain(self.nodes.keys().cloned())
+            .collect();
+        for name in names {
+            self.settle_node(&name);
+        }
+        Ok(())
+    }
+
+    /// Takes in what agents reported since the last time.
+    pub(super) fn observe(&mut self, state: &AppState) {
+        let Observation {
+            number,
+            changed,
+            silent,
+            silence_counts,
+        } = state.cluster.observe(self.observed);
+        self.observed = number;
+        let mut touched: BTreeSet<NodeName> = changed.keys().cloned().collect();
+        touched.extend(self.silent.symmetric_difference(&silent).cloned());
+        if silence_counts != self.silence_counts {
+            touched.extend(self.nodes.keys().cloned());
+        }
+        self.silent = silent;
+        self.silence_counts = silence_counts;
+        for (name, seen) in changed {
+            self.observe_node(&name, &seen);
+            self.seen.insert(name, seen);
+        }
+        for name in touched {
+            self.settle_node(&name);
+        }
+    }
+
+    /// Takes in what an agent says of its pods.
+    fn observe_node(&mut self, name: &NodeName, seen: &NodeSeen) {
+        if !self.seen.contains_key(name) {
+            // It waits for its first orders, were they to run nothing.
+            self.news.orders.insert(name.clone());
+        }
+        let stored = self.nodes.get(name).and_then(|row| row.capacity.as_ref());
+        if stored.is_none_or(|stored| !seen.has_same_capacity(stored)) {
+            self.news.nodes.insert(name.clone());
+        }
+        let mut reported: BTreeMap<PodId, &PodStatus> =
+            seen.status.pods.iter().map(|pod| (pod.id, pod)).collect();
+        let mut heard = Vec::new();
+        let mut gone = Vec::new();
+        for (app, pod) in self.planner.pods_on(name) {
+            match reported.remove(&pod.id) {
+                Some(status) if pod.status.as_ref() != Some(status) => {
+                    heard.push((app.id, pod.id, pod.status.clone(), status.clone()));
+                }
+                Some(_) => {}
+                None if pod.intent == PodIntent::Stopping && seen.up_to_date && !pod.gone => {
+                    gone.push((app.id, pod.id));
+                }
+                None => {}
+            }
+        }
+        for (app, id, before, status) in heard {
+            // Of several reports between two writes the first one's before is what is stored.
+            self.news.pods.entry(id).or_insert((app, before));
+            self.planner
+                .observe(app, id, |pod| pod.status = Some(status));
+        }
+        for (app, id) in gone {
+            self.planner.observe(app, id, |pod| pod.gone = true);
+        }
+    }
+
+    /// Tells the planner what a machine is like now.
+    fn settle_node(&mut self, name: &NodeName) {
+        let (row, seen) = (self.nodes.get(name), self.seen.get(name));
+        if row.is_none() && seen.is_none() {
+            self.planner.remove_node(name);
+            let left: Vec<_> = self
+                .planner
+                .pods_on(name)
+                .map(|(app, pod)| (app.id, pod.id))
+                .collect();
+            for (app, id) in left {
+                self.planner.observe(app, id, |pod| pod.gone = true);
+            }
+            return;
+        }
+        let lost = match seen {
+            Some(_) => self.silent.contains(name),
+            None => self.silence_counts,
+        };
+        let state = match row.map(|row| row.intent) {
+            _ if lost => NodeState::Lost,
+            None | Some(NodeIntent::Ready) => NodeState::Ready,
+            Some(NodeIntent::Cordoned) => NodeState::Cordoned,
+            Some(NodeIntent::Draining) => NodeState::Draining,
+        };
+        let capacity = seen
+            .map(NodeSeen::capacity)
+            .or_else(|| row.and_then(|row| row.capacity.as_ref()));
+        let facts = Facts {
+            architecture: capacity.and_then(|it| it.architecture.parse().ok()),
+            ..Facts::default()
+        };
+        let node = Node {
+            state,
+            capacity: capacity.map(|capacity| capacity.resources),
+            facts: Arc::new(facts),
+        };
+        self.planner.set_node(name, node);
+    }
+
+    /// Takes in what routers reported.
+    pub(super) fn observe_routers(&mut self, state: &AppState, now: DateTime<Utc>) {
+        let reports = &state.routers.reports;
+        let seen = reports.all().into_iter().map(|(name, aged)| {
+            let router = Router {
+                reported_at: before(now, aged.age),
+                generation: aged.report.generation,
+                draining: aged.report.draining,
+            };
+            (name, router)
+        });
+        self.planner.set_routers(Routers {
+            seen: seen.collect(),
+            observing_since: before(now, reports.age()),
+        });
+    }
+
+    /// Notes what a decision changes for machines and routes.
+    pub(super) fn note(&mut self, decision: &Decision) {
+        let apps = &self.planner.snapshot().apps;
+        for step in &decision.steps {
+            let Some(app) = apps.get(&step.app) else {
+                continue;
+            };
+            match &step.action {
+                Action::Bind { node, .. } => {
+                    self.news.orders.insert(node.clone());
+                }
+                Action::Stop { pod } => {
+                    let pod = app.pods.get(pod).or_else(|| decision.removed.get(pod));
+                    self.news
+                        .orders
+                        .extend(pod.and_then(|pod| pod.node.clone()));
+                }
+                // Other images are kept.
+                Action::Switch { .. } => {
+                    let machines = app.pods.values().filter_map(|pod| pod.node.clone());
+                    self.news.orders.extend(machines);
+                }
+                Action::Create(_)
+                | Action::Unplaced { .. }
+                | Action::Retire { .. }
+                | Action::Remove { .. }
+                | Action::Advance { .. } => {}
+            }
+        }
+        for id in &decision.looked_at {
+            if let (Some(app), Some(known)) = (apps.get(id), self.apps.get(id)) {
+                self.routing.set(app, &known.edge);
+            }
+        }
+    }
+
+    /// Brings what stands beside the planner up to date with a decision that was written and told.
+    pub(super) fn settle(&mut self, decision: &Decision) {
+        let snapshot = self.planner.snapshot();
+        for step in &decision.steps {
+            let Some(known) = self.apps.get_mut(&step.app) else {
+                continue;
+            };
+            match &step.action {
+                Action::Remove { pod } => {
+                    known.one_offs.remove(pod);
+                }
+                Action::Advance { .. } | Action::Switch { .. } => {
+                    let Some(app) = snapshot.apps.get(&step.app) else {
+                        continue;
+                    };
+                    known.row.current_release = app.current;
+                    known.follow(app);
+                }
+                _ => {}
+            }
+        }
+        self.planner.forget_ended(&decision.looked_at);
+        self.news = News::default();
+    }
+
+    /// A deployment that has not ended, or that ended in this pass.
+    pub(super) fn deployment(&self, app: AppId, id: DeploymentId) -> Option<&DeploymentRow> {
+        self.apps.get(&app)?.deployments.get(&id)
+    }
+
+    /// A release that an app has to do with.
+    pub(super) fn release(&self, app: AppId, id: ReleaseId) -> Option<&ReleaseRow> {
+        Some(&**self.apps.get(&app)?.releases.get(&id)?)
+    }
+}
+
+impl Known {
+    /// Takes over the states of deployments, and forgets those that have ended.
+    fn follow(&mut self, app: &App) {
+        for deployment in &app.deployments {
+            if deployment.state.has_ended() {
+                self.deployments.remove(&deployment.id);
+            } else if let Some(row) = self.deployments.get_mut(&deployment.id) {
+                row.state.clone_from(&deployment.state);
+                row.deadline_at = deployment.deadline_at;
+            }
+        }
+    }
+}
