@@ -177,6 +177,7 @@ fn world(case: &Case) -> Snapshot {
                 labels: [zone].into(),
                 ..Facts::default()
             }),
+            lost_at: None,
         };
         (format!("node-{n}").parse().expect("a name"), node)
     };

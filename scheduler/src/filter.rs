@@ -22,6 +22,7 @@ const MIB: u64 = 1024 * 1024;
 pub(crate) enum Why {
     Cordoned,
     Draining,
+    Suspected,
     Lost,
     /// It has not reported what it has.
     Unknown,
@@ -71,6 +72,7 @@ fn state(node: &Node) -> Option<Why> {
         NodeState::Ready => return None,
         NodeState::Cordoned => Why::Cordoned,
         NodeState::Draining => Why::Draining,
+        NodeState::Suspected => Why::Suspected,
         NodeState::Lost => Why::Lost,
     })
 }
@@ -171,6 +173,7 @@ impl Why {
         match self {
             Self::Cordoned => "are cordoned".into(),
             Self::Draining => "are being drained".into(),
+            Self::Suspected => "are suspected: their agents are late".into(),
             Self::Lost => "are lost: their agents do not report".into(),
             Self::Unknown => "have not reported their capacity yet".into(),
             Self::TooSmall { need, .. } => format!("have less memory than the {need} MiB needed"),
@@ -190,6 +193,7 @@ impl fmt::Display for Why {
         match self {
             Self::Cordoned => f.write_str("is cordoned"),
             Self::Draining => f.write_str("is being drained"),
+            Self::Suspected => f.write_str("is suspected: its agent is late"),
             Self::Lost => f.write_str("is lost: its agent does not report"),
             Self::Unknown => f.write_str("has not reported its capacity yet"),
             Self::Label(expression) => label(expression, f),

@@ -25,8 +25,10 @@ pub mod action;
 pub mod policy;
 pub mod snapshot;
 
-// The end of pods, and which machine runs a new one.
+// The end of pods, machines that vanish, and which machine runs a new one.
 pub mod drain;
+
+pub mod failure;
 
 pub mod place;
 

@@ -1,6 +1,6 @@
 //! What the rules see besides the app that they look at, and where they say what to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use fairway_api::{ids::PodId, names::NodeName};
@@ -16,6 +16,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) now: DateTime<Utc>,
     pub(crate) nodes: &'a BTreeMap<NodeName, Node>,
     pub(crate) routers: &'a Routers,
+    /// Lost machines that pods wait for.
+    held: &'a BTreeSet<NodeName>,
     /// Number of the route table that this plan leads to.
     next_generation: u64,
     publishes: bool,
@@ -29,6 +31,7 @@ impl<'a> Pass<'a> {
         now: DateTime<Utc>,
         nodes: &'a BTreeMap<NodeName, Node>,
         routers: &'a Routers,
+        held: &'a BTreeSet<NodeName>,
         next_generation: u64,
         ids: &'a mut dyn FnMut() -> PodId,
     ) -> Self {
@@ -36,6 +39,7 @@ impl<'a> Pass<'a> {
             now,
             nodes,
             routers,
+            held,
             next_generation,
             publishes: false,
             ids,
@@ -77,7 +81,9 @@ impl<'a> Pass<'a> {
     pub(crate) fn must_move(&self, app: &App, pod: &Pod) -> bool {
         let Some(here) = &pod.node else { return false };
         let leaves = match self.nodes.get(here) {
-            Some(node) => node.is_left() || is_driven_away(app, pod, node),
+            Some(node) => {
+                node.is_left() && !self.held.contains(here) || is_driven_away(app, pod, node)
+            }
             None => true,
         };
         let takes = |node: &Node| node.state == NodeState::Ready && node.capacity.is_some();

@@ -17,12 +17,14 @@ use fairway_api::{
 
 use crate::{
     action::{Action, Decision, Step},
-    drain, one_off,
+    drain,
+    failure::{self, MassFailure},
+    one_off,
     pass::Pass,
     place::{self, Bound, Places, Surroundings},
     policy::Policy,
     rollout, slots,
-    snapshot::{App, DeploymentState, Node, Pod, PodIntent, Routers, Snapshot},
+    snapshot::{App, DeploymentState, Node, NodeState, Pod, PodIntent, Routers, Snapshot},
 };
 
 /// How often the rules run in one plan. Each round moves a deployment at least one state on and a
@@ -50,6 +52,7 @@ pub struct Planner {
     waits: Waits,
     bound: Bound,
     places: Places,
+    mass_failure: MassFailure,
 }
 
 /// What apps wait for that nobody tells them.
@@ -90,6 +93,7 @@ impl Planner {
             waits,
             bound,
             places: Places::default(),
+            mass_failure: MassFailure::default(),
         }
     }
 
@@ -167,7 +171,9 @@ impl Planner {
     }
 
     /// Adds a machine or changes what is known of it.
-    pub fn set_node(&mut self, name: &NodeName, node: Node) {
+    pub fn set_node(&mut self, name: &NodeName, mut node: Node) {
+        let before = self.snapshot.nodes.get(name);
+        node.lost_at = before.and_then(|before| before.lost_at);
         if self.snapshot.nodes.get(name) != Some(&node) {
             self.places.set_node(name, Some(&node));
             self.snapshot.nodes.insert(name.clone(), node);
@@ -222,6 +228,7 @@ impl Planner {
     /// `ids` gives a fresh id for each pod to make; from the same state, time and ids the plan is
     /// always the same.
     pub fn plan(&mut self, now: DateTime<Utc>, ids: &mut dyn FnMut() -> PodId) -> Decision {
+        self.note_lost(now);
         let mut changed = self.due(now);
         let mut looked_at = BTreeSet::new();
         let mut steps = Vec::new();
@@ -233,7 +240,14 @@ impl Planner {
             policy,
         } = &mut self.snapshot;
         let around = Surroundings { nodes, policy, now };
-        let mut pass = Pass::new(now, nodes, routers, *routes_generation + 1, ids);
+        let mut pass = Pass::new(
+            now,
+            nodes,
+            routers,
+            &self.mass_failure.machines,
+            *routes_generation + 1,
+            ids,
+        );
         let mut removed = BTreeMap::new();
         for _ in 0..ROUNDS_MAX {
             let round: BTreeSet<AppId> = changed.union(&self.waits.room).copied().collect();
@@ -284,7 +298,8 @@ impl Planner {
         *routes_generation += u64::from(pass.publishes());
         self.dirty = changed;
         let wake_at = if self.dirty.is_empty() {
-            self.waits.by_time.first().map(|(at, _)| *at)
+            let first = self.waits.by_time.first().map(|(at, _)| *at);
+            first.into_iter().chain(self.mass_failure.until).min()
         } else {
             Some(now)
         };
@@ -294,6 +309,24 @@ impl Planner {
             looked_at,
             wake_at,
         }
+    }
+
+    /// Machines that were lost together; their pods wait for them.
+    pub fn mass_failure(&self) -> &MassFailure {
+        &self.mass_failure
+    }
+
+    /// Notes since when machines are lost, and which of them the brake holds.
+    fn note_lost(&mut self, now: DateTime<Utc>) {
+        for node in self.snapshot.nodes.values_mut() {
+            let lost = node.state == NodeState::Lost;
+            node.lost_at = lost.then(|| node.lost_at.unwrap_or(now));
+        }
+        let failure = failure::held(&self.snapshot, now);
+        let before = std::mem::replace(&mut self.mass_failure, failure);
+        let (before, after) = (&before.machines, &self.mass_failure.machines);
+        self.changed_nodes
+            .extend(before.symmetric_difference(after).cloned());
     }
 
     /// The apps that something has happened to.

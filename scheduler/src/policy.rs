@@ -8,6 +8,12 @@ pub struct Policy {
     pub memory_percent: u32,
     /// How much CPU time may be promised, in percent of what a machine has.
     pub cpu_percent: u32,
+    /// When more than this share of all machines, in percent, is lost within
+    /// `brake_window_secs`, their pods are not replaced for `brake_wait_secs`
+    /// ([`crate::failure`]).
+    pub brake_percent: u32,
+    pub brake_window_secs: u32,
+    pub brake_wait_secs: u32,
 }
 
 /// What makes the better machine when all else is equal.
@@ -26,12 +32,22 @@ const MEMORY_PERCENT_DEFAULT: u32 = 400;
 /// CPU gives way: a promise that all want at once makes them slower and breaks nothing.
 const CPU_PERCENT_DEFAULT: u32 = 3_200;
 
+/// A lost zone of three is a third of all machines, and its pods have to be replaced.
+const BRAKE_PERCENT_DEFAULT: u32 = 50;
+/// Machines that a switch takes along go silent within a heartbeat or two of each other.
+const BRAKE_WINDOW_SECS_DEFAULT: u32 = 60;
+/// Time for a switch to restart or for an operator to look.
+const BRAKE_WAIT_SECS_DEFAULT: u32 = 10 * 60;
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
             strategy: Strategy::Spread,
             memory_percent: MEMORY_PERCENT_DEFAULT,
             cpu_percent: CPU_PERCENT_DEFAULT,
+            brake_percent: BRAKE_PERCENT_DEFAULT,
+            brake_window_secs: BRAKE_WINDOW_SECS_DEFAULT,
+            brake_wait_secs: BRAKE_WAIT_SECS_DEFAULT,
         }
     }
 }

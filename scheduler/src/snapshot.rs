@@ -184,6 +184,8 @@ pub struct Node {
     /// `None` until its agent has reported.
     pub capacity: Option<Resources>,
     pub facts: Arc<Facts>,
+    /// Since when it counts as lost; the planner notes it.
+    pub lost_at: Option<DateTime<Utc>>,
 }
 
 /// What a machine is, as far as placements ask for it.
@@ -204,6 +206,8 @@ pub enum NodeState {
     Cordoned,
     /// Its pods move elsewhere.
     Draining,
+    /// Silent for a moment: it keeps its pods and takes no new ones.
+    Suspected,
     /// Silent for too long.
     Lost,
 }

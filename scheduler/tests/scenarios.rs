@@ -79,6 +79,7 @@ fn happen(world: &mut World, app: AppId, words: &[&str]) {
     match words {
         ["node", name, "ready"] => world.set_node_state(name, NodeState::Ready),
         ["node", name, "lost"] => world.set_node_state(name, NodeState::Lost),
+        ["node", name, "suspected"] => world.set_node_state(name, NodeState::Suspected),
         ["node", name, "draining"] => world.set_node_state(name, NodeState::Draining),
         ["node", name, "cordoned"] => world.set_node_state(name, NodeState::Cordoned),
         ["node", name, memory] => world.set_node(name, memory.parse().unwrap(), 2000),

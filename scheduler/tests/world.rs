@@ -112,6 +112,7 @@ impl World {
             state: NodeState::Ready,
             capacity: Some(capacity),
             facts: Arc::default(),
+            lost_at: None,
         };
         self.snapshot.nodes.insert(name.parse().unwrap(), node);
     }

@@ -286,6 +286,7 @@ impl World {
             state,
             capacity: capacity.map(|capacity| capacity.resources),
             facts: Arc::new(facts),
+            lost_at: None,
         };
         self.planner.set_node(name, node);
     }
