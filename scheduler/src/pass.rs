@@ -8,6 +8,7 @@ use fairway_api::{ids::PodId, names::NodeName};
 use crate::{
     action::{Action, NewPod},
     filter,
+    policy::Policy,
     snapshot::{App, Node, NodeState, Pod, Routers},
 };
 
@@ -18,6 +19,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) routers: &'a Routers,
     /// Lost machines that pods wait for.
     held: &'a BTreeSet<NodeName>,
+    pub(crate) policy: &'a Policy,
     /// Number of the route table that this plan leads to.
     next_generation: u64,
     publishes: bool,
@@ -26,20 +28,28 @@ pub(crate) struct Pass<'a> {
     wake_at: Option<DateTime<Utc>>,
 }
 
+/// What there is besides apps.
+pub(crate) struct Around<'a> {
+    pub(crate) nodes: &'a BTreeMap<NodeName, Node>,
+    pub(crate) routers: &'a Routers,
+    /// Lost machines that pods wait for.
+    pub(crate) held: &'a BTreeSet<NodeName>,
+    pub(crate) policy: &'a Policy,
+}
+
 impl<'a> Pass<'a> {
     pub(crate) fn new(
         now: DateTime<Utc>,
-        nodes: &'a BTreeMap<NodeName, Node>,
-        routers: &'a Routers,
-        held: &'a BTreeSet<NodeName>,
+        around: &Around<'a>,
         next_generation: u64,
         ids: &'a mut dyn FnMut() -> PodId,
     ) -> Self {
         Self {
             now,
-            nodes,
-            routers,
-            held,
+            nodes: around.nodes,
+            routers: around.routers,
+            held: around.held,
+            policy: around.policy,
             next_generation,
             publishes: false,
             ids,

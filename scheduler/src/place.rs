@@ -15,41 +15,35 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, Utc};
 use fairway_api::{
     ids::{AppId, PodId},
     names::{NodeName, SizeName},
-    placement::{Expression, Placement},
+    placement::{Expression, Placement, Priority},
+    sizes::Resources,
 };
 
 use self::{
     class::{Class, Names, Rules},
-    cluster::Cluster,
+    cluster::{Cluster, Index},
     reasons::Reasons,
     seats::{Eligible, Seats},
 };
 use crate::{
     action::{Action, Step},
-    filter,
-    policy::Policy,
+    drain, filter,
+    pass::Pass,
     snapshot::{App, Node, Pod, PodIntent, resources},
 };
 
 pub(crate) mod cluster;
 
 mod class;
+mod preempt;
 mod reasons;
 mod seats;
 
 /// Which pods are bound to each machine, and whose they are.
 pub(crate) type Bound = BTreeMap<NodeName, BTreeMap<PodId, AppId>>;
-
-/// What placing looks at besides the apps.
-pub(crate) struct Surroundings<'a> {
-    pub(crate) nodes: &'a BTreeMap<NodeName, Node>,
-    pub(crate) policy: &'a Policy,
-    pub(crate) now: DateTime<Utc>,
-}
 
 /// What is promised where: counted when it is first needed, and kept up to date from then on.
 #[derive(Debug, Default)]
@@ -98,61 +92,154 @@ impl Places {
     pub(crate) fn bind(
         &mut self,
         apps: &mut BTreeMap<AppId, App>,
-        around: &Surroundings<'_>,
+        pass: &mut Pass<'_>,
         of_apps: &BTreeSet<AppId>,
         steps: &mut Vec<Step>,
         bound: &mut Bound,
     ) {
-        let now = around.now;
         let classes = waiting(apps, of_apps);
         if classes.is_empty() {
             return;
         }
         let cluster = self
             .cluster
-            .get_or_insert_with(|| Cluster::new(apps, around.nodes, around.policy));
-        let names = Names::default();
-        // Nothing is given back while pods are bound: what found no room finds none later.
-        let mut full: HashMap<(Arc<Placement>, SizeName), Arc<str>> = HashMap::new();
+            .get_or_insert_with(|| Cluster::new(apps, pass.nodes, pass.policy));
+        let mut binding = Binding {
+            cluster,
+            apps,
+            pass,
+            steps,
+            bound,
+            names: Names::default(),
+            full: HashMap::new(),
+            claims: vec![],
+            lowest: None,
+        };
         for (class, pods) in classes {
             let eligible = self
                 .eligible
                 .entry(Arc::clone(&class.placement))
-                .or_insert_with(|| Arc::new(Eligible::new(cluster, &class.placement)));
-            let shape = (Arc::clone(&class.placement), class.size.clone());
-            if let Some(why) = full.get(&shape) {
-                for pod in pods {
-                    unplaced(apps, class.app, pod, why, now, steps);
-                }
+                .or_insert_with(|| Arc::new(Eligible::new(binding.cluster, &class.placement)));
+            binding.class(&class, pods, eligible);
+        }
+        binding.end();
+    }
+}
+
+/// How many pods of higher priority make room, or keep their claim to it, in one round: each looks
+/// at every pod of the cluster. The others do so in the next.
+const CLAIMS_MAX: usize = 16;
+
+/// One round of binding.
+struct Binding<'a, 'p> {
+    cluster: &'a mut Cluster,
+    apps: &'a mut BTreeMap<AppId, App>,
+    pass: &'a mut Pass<'p>,
+    steps: &'a mut Vec<Step>,
+    bound: &'a mut Bound,
+    names: Names,
+    /// Nothing is given back while pods are bound: what found no room finds none later.
+    full: HashMap<(Arc<Placement>, SizeName), Arc<str>>,
+    /// Room that others leave for a pod of higher priority; until they have left, no other pod
+    /// gets it.
+    claims: Vec<(Index, Resources)>,
+    lowest: Option<Priority>,
+}
+
+impl Binding<'_, '_> {
+    fn class(&mut self, class: &Class, pods: Vec<PodId>, eligible: &Eligible) {
+        let shape = (Arc::clone(&class.placement), class.size.clone());
+        if let Some(why) = self.full.get(&shape).map(Arc::clone) {
+            for pod in pods {
+                self.unplaced(class.app, pod, &why);
+            }
+            return;
+        }
+        let (cluster, among) = (&*self.cluster, &eligible.machines);
+        let rules = Rules::new(class, cluster, among, self.apps, &self.names);
+        let mut seats = Seats::new(cluster, class, rules, eligible, pods.len());
+        let mut why: Option<Arc<str>> = None;
+        for pod in pods {
+            let seat = match why {
+                None => seats.take(self.cluster),
+                Some(_) => None,
+            };
+            if let Some(seat) = seat {
+                self.bind(class.app, pod, seat.machine);
+                seats.placed(self.cluster, seat);
                 continue;
             }
-            let rules = Rules::new(&class, cluster, &eligible.machines, apps, &names);
-            let mut seats = Seats::new(cluster, &class, rules, eligible, pods.len());
-            let mut why: Option<Arc<str>> = None;
-            for pod in pods {
-                let seat = match why {
-                    None => seats.take(cluster),
-                    Some(_) => None,
-                };
-                if let Some(seat) = seat {
-                    let node = cluster.machines[seat.machine as usize].name.clone();
-                    bound
-                        .entry(node.clone())
-                        .or_default()
-                        .insert(pod, class.app);
-                    act(apps, class.app, Action::Bind { pod, node }, now, steps);
-                    if let Some(bound) = apps.get(&class.app).and_then(|app| app.pods.get(&pod)) {
-                        cluster.add(class.app, bound, seat.machine);
-                    }
-                    seats.placed(cluster, seat);
-                    continue;
-                }
-                let why = why.get_or_insert_with(|| explain(&seats.reasons(cluster)));
-                unplaced(apps, class.app, pod, why, now, steps);
+            let why = why.get_or_insert_with(|| explain(&seats.reasons(self.cluster)));
+            self.unplaced(class.app, pod, why);
+            self.make_room(class, &seats);
+        }
+        let plain = seats.is_plain() && class.placement.priority <= self.lowest();
+        if let (Some(why), true) = (why, plain) {
+            self.full.insert(shape, why);
+        }
+    }
+
+    fn bind(&mut self, app: AppId, pod: PodId, machine: Index) {
+        let node = self.cluster.machines[machine as usize].name.clone();
+        let on_node = self.bound.entry(node.clone()).or_default();
+        on_node.insert(pod, app);
+        self.act(app, Action::Bind { pod, node });
+        if let Some(pod) = self.apps.get(&app).and_then(|app| app.pods.get(&pod)) {
+            self.cluster.add(app, pod, machine);
+        }
+    }
+
+    /// Takes pods of lower priority out of service for one of this class, or waits for those that
+    /// leave already.
+    fn make_room(&mut self, class: &Class, seats: &Seats<'_>) {
+        let priority = class.placement.priority;
+        if priority <= self.lowest() || self.claims.len() >= CLAIMS_MAX {
+            return;
+        }
+        let (cluster, need) = (&*self.cluster, class.need());
+        let among = seats.without_room(cluster);
+        let way = preempt::find(self.apps, self.bound, cluster, among, need, priority);
+        let Some(way) = way else { return };
+        for (app, pod) in way.victims {
+            let Some(victim) = self.apps.get(&app).and_then(|app| app.pods.get(&pod)) else {
+                continue;
+            };
+            drain::retire(victim, self.pass);
+            for action in self.pass.take_actions() {
+                self.act(app, action);
             }
-            if let (Some(why), true) = (why, seats.is_plain()) {
-                full.insert(shape, why);
-            }
+        }
+        self.cluster.rooms[way.machine as usize].take_again(need);
+        self.claims.push((way.machine, need));
+    }
+
+    fn lowest(&mut self) -> Priority {
+        let apps = &*self.apps;
+        *self.lowest.get_or_insert_with(|| preempt::lowest(apps))
+    }
+
+    fn unplaced(&mut self, app: AppId, pod: PodId, why: &str) {
+        let known = self.apps.get(&app).and_then(|app| app.pods.get(&pod));
+        if known.and_then(|pod| pod.unplaced.as_deref()) != Some(why) {
+            let why = why.to_owned();
+            self.act(app, Action::Unplaced { pod, why });
+        }
+    }
+
+    fn act(&mut self, app: AppId, action: Action) {
+        if let Some(app) = self.apps.get_mut(&app) {
+            app.apply(&action, self.pass.now);
+            self.steps.push(Step {
+                app: app.id,
+                action,
+            });
+        }
+    }
+
+    /// Claims are worked out again next time.
+    fn end(self) {
+        for (machine, need) in self.claims {
+            self.cluster.rooms[machine as usize].give_back(need);
         }
     }
 }
@@ -178,39 +265,6 @@ fn explain(reasons: &Reasons<'_>) -> Arc<str> {
 /// True for a pod that is to run and has no machine yet.
 pub(crate) fn waits(pod: &Pod) -> bool {
     pod.node.is_none() && pod.intent == PodIntent::Wanted
-}
-
-fn unplaced(
-    apps: &mut BTreeMap<AppId, App>,
-    app: AppId,
-    pod: PodId,
-    why: &str,
-    now: DateTime<Utc>,
-    steps: &mut Vec<Step>,
-) {
-    let known = apps
-        .get(&app)
-        .and_then(|app| app.pods.get(&pod)?.unplaced.as_deref());
-    if known != Some(why) {
-        let why = why.to_owned();
-        act(apps, app, Action::Unplaced { pod, why }, now, steps);
-    }
-}
-
-fn act(
-    apps: &mut BTreeMap<AppId, App>,
-    app: AppId,
-    action: Action,
-    now: DateTime<Utc>,
-    steps: &mut Vec<Step>,
-) {
-    if let Some(app) = apps.get_mut(&app) {
-        app.apply(&action, now);
-        steps.push(Step {
-            app: app.id,
-            action,
-        });
-    }
 }
 
 /// Why no machine of the cluster could run such a pod even if nothing else ran: one line per

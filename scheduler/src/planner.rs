@@ -20,8 +20,8 @@ use crate::{
     drain,
     failure::{self, MassFailure},
     one_off,
-    pass::Pass,
-    place::{self, Bound, Places, Surroundings},
+    pass::{Around, Pass},
+    place::{self, Bound, Places},
     policy::Policy,
     rollout, slots,
     snapshot::{App, DeploymentState, Node, NodeState, Pod, PodIntent, Routers, Snapshot},
@@ -239,16 +239,16 @@ impl Planner {
             routes_generation,
             policy,
         } = &mut self.snapshot;
-        let around = Surroundings { nodes, policy, now };
-        let mut pass = Pass::new(
-            now,
+        let held = &self.mass_failure.machines;
+        let around = Around {
             nodes,
             routers,
-            &self.mass_failure.machines,
-            *routes_generation + 1,
-            ids,
-        );
+            held,
+            policy,
+        };
         let mut removed = BTreeMap::new();
+        let (bound, places) = (&mut self.bound, &mut self.places);
+        let mut pass = Pass::new(now, &around, *routes_generation + 1, ids);
         for _ in 0..ROUNDS_MAX {
             let round: BTreeSet<AppId> = changed.union(&self.waits.room).copied().collect();
             let done_before = steps.len();
@@ -259,32 +259,17 @@ impl Planner {
                     continue;
                 };
                 drain::stop(app, &mut pass);
-                carry_out(
-                    app,
-                    &mut pass,
-                    &mut self.bound,
-                    &mut self.places,
-                    &mut steps,
-                    &mut removed,
-                );
+                carry_out(app, &mut pass, bound, places, &mut steps, &mut removed);
                 self.waits.set_time(*id, pass.take_wake());
             }
-            self.places
-                .bind(apps, &around, &self.waits.room, &mut steps, &mut self.bound);
+            places.bind(apps, &mut pass, &self.waits.room, &mut steps, bound);
             for id in &round {
                 let Some(app) = apps.get_mut(id) else {
                     continue;
                 };
                 for rule in RULES {
                     rule(app, &mut pass);
-                    carry_out(
-                        app,
-                        &mut pass,
-                        &mut self.bound,
-                        &mut self.places,
-                        &mut steps,
-                        &mut removed,
-                    );
+                    carry_out(app, &mut pass, bound, places, &mut steps, &mut removed);
                 }
                 self.waits.advance_time(*id, pass.take_wake());
                 self.waits.note(app);
@@ -297,18 +282,21 @@ impl Planner {
         }
         *routes_generation += u64::from(pass.publishes());
         self.dirty = changed;
-        let wake_at = if self.dirty.is_empty() {
-            let first = self.waits.by_time.first().map(|(at, _)| *at);
-            first.into_iter().chain(self.mass_failure.until).min()
-        } else {
-            Some(now)
-        };
         Decision {
             steps,
             removed,
             looked_at,
-            wake_at,
+            wake_at: self.wake_at(now),
         }
+    }
+
+    /// When to plan again although nothing new was heard.
+    fn wake_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if !self.dirty.is_empty() {
+            return Some(now);
+        }
+        let first = self.waits.by_time.first().map(|(at, _)| *at);
+        first.into_iter().chain(self.mass_failure.until).min()
     }
 
     /// Machines that were lost together; their pods wait for them.

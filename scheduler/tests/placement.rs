@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use fairway_api::{ids::AppId, names::SizeName};
 use fairway_scheduler::{
     place, policy,
-    snapshot::{NodeState, Pod},
+    snapshot::{NodeState, Pod, PodIntent},
 };
 use proptest::prelude::*;
 
@@ -250,6 +250,76 @@ fn what_can_never_fit_is_known_at_once() {
     let (nobody, any) = (BTreeMap::new(), serde_json::from_str("{}").unwrap());
     let nothing = place::never_fits(&nobody, &any, &size("nano"));
     assert_eq!(nothing, None, "no machine has reported yet");
+}
+
+/// Everything that was told to start is up, everything that was told to stop has ended.
+fn obey(world: &mut World) {
+    let now = world.now;
+    world.report_router("edge", world.snapshot.routes_generation, BTreeMap::new());
+    let pods = world
+        .snapshot
+        .apps
+        .values_mut()
+        .flat_map(|app| app.pods.values_mut());
+    for pod in pods.filter(|pod| pod.node.is_some()) {
+        pod.status = Some(crate::world::status(pod.id, "ready", now));
+        pod.gone = pod.intent == PodIntent::Stopping;
+    }
+    world.plan();
+}
+
+#[test]
+fn a_pod_of_higher_priority_takes_the_place_of_few_and_young_ones_within_their_budget() {
+    // Room for 8 pods on each.
+    let mut world = world(&[("a", &[], &[]), ("b", &[], &[])]);
+    let mut apps = BTreeMap::new();
+    for (name, placement, quantity) in [
+        (
+            "strict",
+            r#"{ "priority": "low", "max-unavailable": 0, "require": ["!x"] }"#,
+            8,
+        ),
+        ("old", r#"{ "priority": "low" }"#, 4),
+        ("young", r#"{ "priority": "low" }"#, 4),
+    ] {
+        let app = world.add_app(name);
+        world.set_placement(app, "web", placement);
+        world.deploy(app, &[web(quantity)], false);
+        world.now += chrono::Duration::seconds(5);
+        world.plan();
+        obey(&mut world);
+        apps.insert(name, app);
+    }
+    obey(&mut world);
+    let urgent = world.add_app("urgent");
+    world.set_placement(urgent, "web", r#"{ "priority": "high" }"#);
+    world.deploy(urgent, &[web(3)], false);
+    world.plan();
+    let leaving = |world: &World, app: AppId| {
+        let wanted = |pod: &&Pod| pod.intent != PodIntent::Wanted;
+        pods(world, app).filter(wanted).count()
+    };
+    // One of each: a quarter of four. The third finds nobody who may go.
+    assert_eq!(leaving(&world, apps["strict"]), 0);
+    assert_eq!(leaving(&world, apps["young"]), 1);
+    assert_eq!(leaving(&world, apps["old"]), 1);
+    for _ in 0..4 {
+        obey(&mut world);
+    }
+    let placed = pods(&world, urgent)
+        .filter(|pod| pod.node.is_some())
+        .count();
+    assert_eq!(placed, 2, "{}", shares(&world, urgent));
+    // Nobody takes anything from equals.
+    let equal = world.add_app("equal");
+    world.set_placement(equal, "web", r#"{ "priority": "low" }"#);
+    world.deploy(equal, &[web(1)], false);
+    world.plan();
+    assert_eq!(shares(&world, equal), "-:1");
+    assert_eq!(
+        leaving(&world, apps["old"]) + leaving(&world, apps["young"]),
+        0
+    );
 }
 
 fn placements() -> impl Strategy<Value = String> {

@@ -130,10 +130,7 @@ impl Cluster {
     pub(crate) fn add(&mut self, app: AppId, pod: &Pod, index: Index) {
         let takes = resources(&pod.size);
         let room = &mut self.rooms[index as usize];
-        room.take(|room| {
-            room.memory_bytes += takes.memory_bytes;
-            room.cpu_millis += u64::from(takes.cpu_millis);
-        });
+        room.take_again(takes);
         let zone = room.zone;
         let releases = self.services.entry(app).or_default();
         let releases = match releases.get_mut(&pod.process_type) {
@@ -158,10 +155,7 @@ impl Cluster {
         };
         let took = resources(&pod.size);
         let room = &mut self.rooms[index as usize];
-        room.take(|room| {
-            room.memory_bytes -= took.memory_bytes;
-            room.cpu_millis -= u64::from(took.cpu_millis);
-        });
+        room.give_back(took);
         let zone = room.zone;
         let releases = self.services.get_mut(&app);
         let Some(releases) = releases.and_then(|types| types.get_mut(&pod.process_type)) else {
@@ -252,6 +246,22 @@ impl Room {
         let memory = permille(self.memory_bytes, self.memory_bytes_max);
         let cpu = permille(self.cpu_millis, self.cpu_millis_max);
         self.load_permille = u32::try_from(memory.max(cpu)).unwrap_or(u32::MAX);
+    }
+
+    /// What it would be without a pod of this size.
+    pub(crate) fn give_back(&mut self, size: Resources) {
+        self.take(|room| {
+            room.memory_bytes = room.memory_bytes.saturating_sub(size.memory_bytes);
+            room.cpu_millis = room.cpu_millis.saturating_sub(size.cpu_millis.into());
+        });
+    }
+
+    /// What it would be with one more pod of this size.
+    pub(crate) fn take_again(&mut self, size: Resources) {
+        self.take(|room| {
+            room.memory_bytes += size.memory_bytes;
+            room.cpu_millis += u64::from(size.cpu_millis);
+        });
     }
 
     /// True if a pod that needs so much fits now.

@@ -193,6 +193,19 @@ impl<'a> Seats<'a> {
         }
     }
 
+    /// Machines that could take a pod if they had room.
+    pub(crate) fn without_room(&self, cluster: &Cluster) -> impl Iterator<Item = Index> {
+        let skew = self.rules.skew();
+        let machines = self.eligible.machines.iter().copied();
+        machines.filter(move |&index| {
+            let zone = cluster.rooms[index as usize].zone;
+            let node = &cluster.machines[index as usize].node;
+            filter::size(node, self.need).is_none()
+                && self.rules.company(zone, index).is_none()
+                && self.rules.skewed(zone, index, skew).is_none()
+        })
+    }
+
     /// Why each machine says no now.
     pub(crate) fn reasons<'c>(&self, cluster: &'c Cluster) -> Reasons<'c> {
         let mut reasons = Reasons::default();
