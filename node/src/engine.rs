@@ -6,7 +6,7 @@ mod events;
 mod network;
 mod pull;
 
-use std::{collections::HashMap, net::IpAddr, path::PathBuf, pin::Pin, time::Duration};
+use std::{collections::HashMap, io, net::IpAddr, path::PathBuf, pin::Pin, time::Duration};
 
 use bollard::{
     API_DEFAULT_VERSION, Docker,
@@ -43,7 +43,7 @@ pub(crate) const AGAIN_MILLIS: u64 = 1_000;
 /// Why the engine did not do something. The texts are shown to users as the reason of a pod.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
-    #[error("{}", engine::away(&socket.to_string_lossy(), engine::io_kind(source)))]
+    #[error("{}", engine::away(&socket.to_string_lossy(), cause(source)))]
     Away {
         socket: PathBuf,
         #[source]
@@ -67,6 +67,15 @@ pub(crate) enum EngineError {
     PullStalled { image: String, secs: u64 },
     #[error("cannot pull {image}: {message}")]
     PullFailed { image: String, message: String },
+}
+
+/// Why the engine cannot be reached. The client looks for the socket before it connects, and says
+/// what it found in its own way.
+fn cause(error: &DockerError) -> Option<io::ErrorKind> {
+    match error {
+        DockerError::SocketNotFoundError(_) => Some(io::ErrorKind::NotFound),
+        other => engine::io_kind(other),
+    }
 }
 
 impl EngineError {
