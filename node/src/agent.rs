@@ -33,7 +33,9 @@ impl Agent {
     /// Opens the agent's directory. The engine need not run yet.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         config.check()?;
-        let ledger = Ledger::open(&config.data_dir).context("start the node agent")?;
+        let ledger = Ledger::open_patiently(&config.data_dir)
+            .await
+            .context("start the node agent")?;
         Ok(Self {
             config,
             ledger: Arc::new(ledger),

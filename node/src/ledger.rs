@@ -9,9 +9,11 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::{Instant, sleep};
 
 /// Why the ledger could not be opened or written.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,12 @@ pub(crate) enum LedgerError {
     },
 }
 
+/// How long to wait for an agent that ends to let go of its directory: its last files are written
+/// on other threads, and a program that it started may hold the lock until it runs.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Pause between two tries.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
 /// The agent's directory, held by one agent at a time.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -46,6 +54,20 @@ pub(crate) struct Ledger {
 pub(crate) struct Written(File, PathBuf);
 
 impl Ledger {
+    /// Like [`Self::open`], but waits a moment for whoever is just letting go of the directory, as
+    /// the registry does for its own.
+    pub(crate) async fn open_patiently(dir: &Path) -> Result<Self, LedgerError> {
+        let deadline = Instant::now() + BUSY_WAIT_MAX;
+        loop {
+            match Self::open(dir) {
+                Err(LedgerError::InUse { .. }) if Instant::now() < deadline => {
+                    sleep(BUSY_PAUSE).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
     /// Opens the directory, making it if it is missing.
     pub(crate) fn open(dir: &Path) -> Result<Self, LedgerError> {
         let failed = |source| LedgerError::Directory {
