@@ -7,7 +7,7 @@ mod first_start;
 mod housekeeping;
 mod layout;
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{fs, io, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use fairway_api::{client::Client, images::RegistryAccess};
@@ -78,21 +78,21 @@ impl Platform {
     async fn bind(layout: &Layout, identity: &Identity) -> anyhow::Result<Self> {
         let api = TcpListener::bind(layout.listen_api)
             .await
-            .with_context(|| taken(layout.listen_api, "--listen-api"))?;
+            .map_err(|error| not_bound(error, layout.listen_api, "--listen-api"))?;
         let api_address = api.local_addr()?;
         let registry = Registry::bind(layout.registry(identity))
             .await
-            .with_context(|| taken(layout.listen_registry, "--listen-registry"))?;
+            .map_err(|error| not_bound(error, layout.listen_registry, "--listen-registry"))?;
         let registry_address = registry.local_addr();
         let access = layout::registry_access(registry_address, identity);
 
         let client = Client::new(format!("http://{}", loopback(api_address)).parse()?, None);
         let builder = Builder::bind(layout.builder(identity, &client)?)
             .await
-            .with_context(|| taken(layout.listen_ssh, "--listen-ssh"))?;
+            .map_err(|error| not_bound(error, layout.listen_ssh, "--listen-ssh"))?;
         let router = Router::bind(layout.router(identity, &client)?)
             .await
-            .with_context(|| taken(layout.listen_http, "--listen-http"))?;
+            .map_err(|error| not_bound(error, layout.listen_http, "--listen-http"))?;
         let agent = Agent::bind(layout.agent(identity, &client))
             .await
             .context("start the agent")?;
@@ -271,8 +271,28 @@ fn loopback(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn taken(address: SocketAddr, flag: &str) -> String {
-    format!("listen on {address}; if the port is taken, choose another with {flag}")
+/// A part that did not start to listen, told with the flag that helps, if one does: it may as well
+/// be its data directory that cannot be used.
+fn not_bound(error: impl Into<anyhow::Error>, address: SocketAddr, flag: &str) -> anyhow::Error {
+    let error = error.into();
+    let is_the_address = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| {
+            matches!(
+                cause.kind(),
+                io::ErrorKind::AddrInUse
+                    | io::ErrorKind::AddrNotAvailable
+                    | io::ErrorKind::PermissionDenied
+            )
+        });
+    if is_the_address {
+        error.context(format!(
+            "listen on {address}; if the port is taken, choose another with {flag}"
+        ))
+    } else {
+        error.context(format!("start what listens on {address}"))
+    }
 }
 
 /// Holds the data directory for this process alone; released by the kernel however it ends.
@@ -288,5 +308,25 @@ fn lock(layout: &Layout) -> anyhow::Result<fs::File> {
             )
         }
         Err(error) => Err(error).with_context(|| format!("lock {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_port_is_proposed_only_where_it_helps() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 2222));
+        for (kind, helps) in [
+            (io::ErrorKind::AddrInUse, true),
+            (io::ErrorKind::AddrNotAvailable, true),
+            (io::ErrorKind::PermissionDenied, true),
+            (io::ErrorKind::StorageFull, false),
+        ] {
+            let error = anyhow::Error::from(io::Error::from(kind)).context("listen");
+            let text = format!("{:#}", not_bound(error, address, "--listen-ssh"));
+            assert_eq!(text.contains("--listen-ssh"), helps, "{text}");
+        }
     }
 }
