@@ -42,5 +42,8 @@ pub mod routes;
 pub mod engine;
 pub mod error;
 
+// What every role logs in one shape.
+pub mod phases;
+
 #[cfg(feature = "client")]
 pub mod client;

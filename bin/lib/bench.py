@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import statistics
 import subprocess
@@ -45,7 +46,8 @@ class Platform:
         self.process = subprocess.Popen(
             [BIN / "fairway", "up", "--data", self.data, "--progress", progress,
              "--stack-cache", cache, "--buildpacks", ROOT / "buildpacks", *listen],
-            stdout=self.log, stderr=self.log, cwd=self.home)
+            stdout=self.log, stderr=self.log, cwd=self.home,
+            env=dict(os.environ, FAIRWAY_LOG="info,phase=debug,russh=warn,hyper=warn,sqlx=warn,bollard=warn"))
         wait_for(lambda: "ready" in progress.read_text().splitlines() or self.process.poll(),
                  START_SECS_MAX, "the platform to start")
         if self.process.poll() is not None:
@@ -79,6 +81,20 @@ class Platform:
 
     def app_url(self, app, path="/"):
         return f"http://127.0.0.1:{self.ports['http']}{path}", f"{app}.localhost"
+
+    def log_size(self):
+        """How long the log is now; what is logged from here on is read with `phases`."""
+        return (self.home / "log").stat().st_size
+
+    def phases(self, since):
+        """Milliseconds per phase of a push, as the parts logged them from `since` on."""
+        with open(self.home / "log", "rb") as log:
+            log.seek(since)
+            text = log.read().decode()
+        phases = {}
+        for name, millis in re.findall(r'phase: phase="([^"]+)" millis=([\d.]+)', text):
+            phases[name] = phases.get(name, 0) + float(millis)
+        return phases
 
     def stop(self):
         instance = (self.data / "instance").read_text().strip()

@@ -20,6 +20,7 @@ use fairway_api::{
     ids::AppId,
     images::RegistryAccess,
     names::ProcessType,
+    phases::Phase,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -188,6 +189,7 @@ pub(crate) async fn build(
     tools: &BuildTools,
     context: BuildContext,
 ) -> Result<BuiltImage, BuildFailure> {
+    let since = tokio::time::Instant::now();
     let files = app_files(&context)?;
     let output = &context.output;
     let progress = |line: &str| output.detail(line);
@@ -195,6 +197,7 @@ pub(crate) async fn build(
         ready = tools.ready(&context.order.registry, &progress) => ready?,
         () = context.cancel.cancelled() => return Err(BuildFailure::cancelled()),
     };
+    Phase::Prepare.log(context.order.id, since.elapsed());
     let mut built = match files.strategy {
         Strategy::Dockerfile => by_dockerfile(tools, &ready, &context, &files).await?,
         Strategy::Buildpacks => by_buildpacks(tools, &ready, &context).await?,
@@ -306,6 +309,7 @@ async fn by_dockerfile(
     files: &AppFiles,
 ) -> Result<BuiltImage, BuildFailure> {
     let built = DockerfileBuild {
+        id: context.order.id,
         engine: &tools.engine,
         registry: &ready.registry,
         repository: &context.order.repository,

@@ -19,7 +19,7 @@ use bollard::{
         BuildImageOptions, BuildImageOptionsBuilder, EventsOptionsBuilder, PushImageOptionsBuilder,
     },
 };
-use fairway_api::images::ImageRef;
+use fairway_api::{ids::BuildId, images::ImageRef, phases::Phase};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,7 @@ const TAG: &str = "latest";
 
 /// What a Dockerfile build needs.
 pub(crate) struct DockerfileBuild<'a> {
+    pub(crate) id: BuildId,
     pub(crate) engine: &'a Engine,
     pub(crate) registry: &'a Registry,
     pub(crate) repository: &'a str,
@@ -78,10 +79,11 @@ impl DockerfileBuild<'_> {
     }
 
     async fn build_and_push(&self) -> Result<DockerfileImage, BuildFailure> {
-        let started = std::time::Instant::now();
+        let started = tokio::time::Instant::now();
         self.output.header("Building from the Dockerfile");
         let id = self.build().await?;
         let built = started.elapsed();
+        Phase::Engine.log(self.id, built);
         let inspected = self
             .engine
             .image(&id)
@@ -101,11 +103,7 @@ impl DockerfileBuild<'_> {
             .iter()
             .map(oci_spec::image::Descriptor::size)
             .sum();
-        tracing::debug!(
-            build_ms = built.as_millis(),
-            push_ms = (started.elapsed() - built).as_millis(),
-            "Dockerfile build"
-        );
+        Phase::Publish.log(self.id, started.elapsed() - built);
         Ok(DockerfileImage {
             image,
             size_bytes,

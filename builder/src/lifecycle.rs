@@ -38,7 +38,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use fairway_api::{build_orders::BuildOrder, builds::BuildpackRef, images::ImageRef};
+use fairway_api::{
+    build_orders::BuildOrder, builds::BuildpackRef, images::ImageRef, phases::Phase,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -112,7 +114,6 @@ impl Lifecycle<'_> {
         let groups = buildpacks::read(self.buildpacks_dir).context("read the buildpacks")?;
         let taken = self.pool.take(self.order.app.id).await;
         let mut sandbox = taken.context("get a build container")?;
-        let taken = started.elapsed();
         let mut session = match self.prepare(&sandbox) {
             Ok((base, users)) => Session {
                 lifecycle: self,
@@ -130,12 +131,8 @@ impl Lifecycle<'_> {
         let stack = self.stack.build.image_id().to_string();
         let mut cache =
             Cache::open(self.cache_dir.clone(), &stack).context("open the app's build cache")?;
+        Phase::Container.log(self.order.id, started.elapsed());
         let outcome = session.phases(&groups, &mut cache).await;
-        tracing::debug!(
-            container_ms = taken.as_millis(),
-            total_ms = started.elapsed().as_millis(),
-            "buildpack build"
-        );
         session.end(outcome, cache).await
     }
 
@@ -220,7 +217,12 @@ impl From<Stopped> for Failed {
 
 impl Session<'_> {
     async fn phases(&mut self, groups: &[buildpacks::Group], cache: &mut Cache) -> Outcome {
-        let started = Instant::now();
+        let id = self.lifecycle.order.id;
+        let mut since = Instant::now();
+        let mut measure = |phase: Phase| {
+            phase.log(id, since.elapsed());
+            since = Instant::now();
+        };
         let Lifecycle {
             registry, order, ..
         } = *self.lifecycle;
@@ -233,16 +235,16 @@ impl Session<'_> {
             Ok(detected) => detected,
             Err(failed) => return (Err(failed), Vec::new()),
         };
-        let detect_ms = started.elapsed().as_millis();
+        measure(Phase::Detect);
         if let Err(error) = restore::restore(self.sandbox.slot(), &detected, cache, previous) {
             return (Err(error.into()), Vec::new());
         }
-        let restore_ms = started.elapsed().as_millis() - detect_ms;
+        measure(Phase::Restore);
         let mut built = Vec::new();
         if let Err(failed) = self.build(&detected, &mut built).await {
             return (Err(failed), built);
         }
-        let build_ms = started.elapsed().as_millis() - detect_ms - restore_ms;
+        measure(Phase::Build);
         let (cancel, deadline) = (self.lifecycle.cancel, self.deadline);
         let secs = self.lifecycle.limits.time_secs;
         let exported = tokio::select! {
@@ -250,8 +252,7 @@ impl Session<'_> {
             () = cancel.cancelled() => Err(Stopped::Cancelled.into()),
             () = tokio::time::sleep_until(deadline) => Err(Stopped::Time { secs }.into()),
         };
-        let export_ms = started.elapsed().as_millis() - detect_ms - restore_ms - build_ms;
-        tracing::debug!(detect_ms, restore_ms, build_ms, export_ms, "build phases");
+        measure(Phase::Export);
         (exported, built)
     }
 

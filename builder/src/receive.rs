@@ -22,8 +22,9 @@ use fairway_api::{
     client::{Client, ClientError},
     error::{ApiError, ErrorId},
     names::{AppName, BuilderName},
+    phases::Phase,
 };
-use tokio::{process::Command, sync::Semaphore};
+use tokio::{process::Command, sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -81,6 +82,8 @@ pub(crate) struct Refusal {
 pub(crate) struct Access {
     pub(crate) grant: GitGrant,
     pub(crate) service: Service,
+    /// When it was asked for.
+    pub(crate) since: Instant,
 }
 
 impl Receiver {
@@ -114,6 +117,7 @@ impl Receiver {
         service: Service,
         from: Option<IpAddr>,
     ) -> Result<Access, Refusal> {
+        let since = Instant::now();
         let ask = GitAuthorize {
             credential,
             app,
@@ -125,7 +129,11 @@ impl Receiver {
                 if grant.created {
                     self.pushes.announce_created(grant.app.id);
                 }
-                Ok(Access { grant, service })
+                Ok(Access {
+                    grant,
+                    service,
+                    since,
+                })
             }
             Err(error) => Err(Refusal::from_client(error)),
         }
@@ -168,7 +176,11 @@ impl Receiver {
                 text: "Fairway is stopping here; try again in a minute.".into(),
             });
         }
-        let Access { grant, service } = access;
+        let Access {
+            grant,
+            service,
+            since,
+        } = access;
         let (repository, settings) = self.prepare(&grant, service, mode).await?;
         let mut invocation = Invocation {
             service,
@@ -179,12 +191,17 @@ impl Receiver {
             environment: Vec::new(),
         };
         if service == Service::UploadPack || mode == Mode::Advertise {
-            let started = pack::start(&invocation, self.life(Arc::default()), move |_| {
-                drop(permit)
-            });
+            let app = grant.app.id;
+            let ended = move |_| {
+                if service == Service::ReceivePack {
+                    Phase::Refs.log(app, since.elapsed());
+                }
+                drop(permit);
+            };
+            let started = pack::start(&invocation, self.life(Arc::default()), ended);
             return started.map_err(|error| cannot_start(&error));
         }
-        let push = self.pushes.begin(grant, repository.clone());
+        let push = self.pushes.begin(grant, repository.clone(), since);
         invocation.environment = vec![
             (
                 hook::wire::SOCKET_VARIABLE,
@@ -195,6 +212,7 @@ impl Receiver {
         let receiver = Arc::clone(self);
         let life = self.life(push.in_hook());
         let ended = move |succeeded: bool| {
+            push.log_end();
             let tasks = receiver.tasks.clone();
             tasks.spawn(async move {
                 receiver.after_push(push, succeeded).await;

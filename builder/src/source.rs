@@ -14,8 +14,12 @@ use anyhow::Context;
 use fairway_api::{
     ids::{AppId, BuildId},
     names::CommitId,
+    phases::Phase,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 use uuid::Uuid;
 
 use crate::receive::pushes::Pushes;
@@ -48,6 +52,8 @@ pub(crate) struct Source {
     pub(crate) reference: String,
     /// Where the ref stood when the push came in.
     pub(crate) old: Option<CommitId>,
+    /// When it was asked to be built.
+    pub(crate) since: Instant,
 }
 
 /// Why a claimed build cannot start; the texts are for the user.
@@ -130,6 +136,7 @@ impl Sources {
         if timeout(SETTLE_WAIT_MAX, settled).await.is_err() {
             tracing::warn!(%build, "an earlier push of the app has still not ended");
         }
+        Phase::Queue.log(build, source.since.elapsed());
         source.check_unmoved()
     }
 }

@@ -12,6 +12,7 @@ use fairway_api::{
     client::{Client, ClientError},
     ids::BuildId,
     names::BuilderName,
+    phases::Phase,
 };
 use tokio::{
     sync::Semaphore,
@@ -155,9 +156,11 @@ impl Worker {
         } else {
             tracing::info!(build = %id, "build succeeded");
         }
+        let since = Instant::now();
         // The controller ends the output with the result, so all of it has to be there before.
         pump.finish().await;
         self.hand_in(id, &result).await;
+        Phase::HandIn.log(id, since.elapsed());
     }
 
     async fn build(

@@ -9,6 +9,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use fairway_api::{
     checks::{Checks, Periodic, STARTUP_INTERVAL_MILLIS},
+    ids::PodId,
+    phases::Phase,
     pods::CheckFailure,
 };
 use tokio::{
@@ -30,8 +32,14 @@ const STARTUP_QUIET_SECS: u64 = 3;
 /// Results that wait for the pod's task.
 pub(crate) const RESULTS_MAX: usize = 8;
 
-/// Runs the startup check until it passes or its deadline is over.
-pub(crate) async fn startup(checks: Checks, target: Target, results: mpsc::Sender<Seen>) {
+/// Runs the startup check of `pod` until it passes or its deadline is over.
+pub(crate) async fn startup(
+    pod: PodId,
+    checks: Checks,
+    target: Target,
+    results: mpsc::Sender<Seen>,
+) {
+    let first = Instant::now();
     let age = (Utc::now() - target.started_at)
         .to_std()
         .unwrap_or_default();
@@ -41,7 +49,10 @@ pub(crate) async fn startup(checks: Checks, target: Target, results: mpsc::Sende
     let mut told: Option<CheckFailure> = None;
     loop {
         match timeout_at(deadline, probe::run(&checks.startup, &target)).await {
-            Ok(Ok(())) => return drop(results.send(Seen::StartupPassed).await),
+            Ok(Ok(())) => {
+                Phase::StartCheck.log(pod, first.elapsed());
+                return drop(results.send(Seen::StartupPassed).await);
+            }
             Ok(Err(failed)) => last = Some(failed),
             // A try that the deadline cut off says less than the one before it.
             Err(_) => {}

@@ -6,9 +6,13 @@ use std::sync::Arc;
 use fairway_api::{
     client::{AttachSocket, Client},
     images::ImageRef,
+    phases::Phase,
     pods::PodSpec,
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -113,9 +117,15 @@ impl Starter {
         cancel: &CancellationToken,
         socket: &mut Option<AttachSocket>,
     ) -> Result<Started, NotStarted> {
+        let began = Instant::now();
         let container = self.create(spec, run, cancel).await?;
+        let created = Instant::now();
+        Phase::StartCreate.log(spec.id, created - began);
         match self.start_created(spec, &container, socket).await {
-            Ok(started) => Ok(started),
+            Ok(started) => {
+                Phase::StartRun.log(spec.id, created.elapsed());
+                Ok(started)
+            }
             Err(error) => {
                 // It never ran, so it has nothing to tell; its name is needed for the next try.
                 if let Err(error) = self.engine.remove(&container).await {

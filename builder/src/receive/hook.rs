@@ -20,6 +20,7 @@ use anyhow::{Context, bail};
 use fairway_api::{
     build_orders::{NewBuild, PushVerdict, QueuedBuild},
     builds::PushedCommit,
+    phases::Phase,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -27,7 +28,7 @@ use tokio::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use self::{
@@ -103,6 +104,7 @@ async fn answer(receiver: Arc<Receiver>, stream: UnixStream) -> anyhow::Result<(
             1
         }
     };
+    receiver.pushes.judged(&request.token);
     say.exit(code).await;
     Ok(())
 }
@@ -151,8 +153,10 @@ async fn deploy_commit(
     wanted: &Deploy,
     say: &mut Say,
 ) -> Result<(), Refused> {
+    let since = Instant::now();
     let quarantine = quarantine(push, request)?;
     let (exported, folder, kept) = export_commit(receiver, push, quarantine, wanted).await?;
+    Phase::Source.log(push.grant.app.id, since.elapsed());
     note_submodules(&exported, say).await;
     let build = NewBuild {
         app: push.grant.app.name.clone(),
@@ -165,6 +169,7 @@ async fn deploy_commit(
             author: exported.author,
         },
     };
+    let since = Instant::now();
     let queueing = receiver.sources.queueing();
     let QueuedBuild { id, waits_for } = follow::queue(&receiver.client, &build)
         .await
@@ -175,6 +180,7 @@ async fn deploy_commit(
         repository: push.repository.clone(),
         reference: format!("refs/heads/{}", wanted.branch),
         old: wanted.old.clone(),
+        since,
     };
     receiver.pushes.queued(&push.token, id);
     let note = Note {

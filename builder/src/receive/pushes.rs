@@ -14,8 +14,9 @@ use fairway_api::{
     build_orders::GitGrant,
     ids::{AppId, BuildId},
     names::BranchName,
+    phases::Phase,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// How many freshly created apps are remembered for their first push.
 const CREATED_MAX: usize = 1_000;
@@ -44,9 +45,13 @@ struct Entry {
     token: String,
     grant: GitGrant,
     repository: PathBuf,
+    /// When its request came in.
+    since: Instant,
     in_hook: Arc<AtomicBool>,
     /// Once its build is queued.
     build: OnceLock<BuildId>,
+    /// When its hook was answered.
+    judged: OnceLock<Instant>,
 }
 
 /// A push under way. It ends with its drop.
@@ -78,17 +83,18 @@ impl Default for Pushes {
 }
 
 impl Pushes {
-    /// A new push. Its token is a secret that only its hook gets to know.
-    pub(crate) fn begin(&self, grant: GitGrant, repository: PathBuf) -> Push {
+    /// A new push, asked for at `since`. Its token is a secret that only its hook gets to know.
+    pub(crate) fn begin(&self, grant: GitGrant, repository: PathBuf, since: Instant) -> Push {
         let token = format!("{:032x}", rand::random::<u128>());
         let in_hook = Arc::new(AtomicBool::new(false));
-        let build = OnceLock::new();
         let entry = Arc::new(Entry {
             token,
             grant,
             repository,
+            since,
             in_hook,
-            build,
+            build: OnceLock::new(),
+            judged: OnceLock::new(),
         });
         self.state()
             .under_way
@@ -107,6 +113,7 @@ impl Pushes {
             return None;
         }
         let created = state.created.remove(&entry.grant.app.id);
+        Phase::Receive.log(entry.grant.app.id, entry.since.elapsed());
         Some(PushFacts {
             grant: entry.grant.clone(),
             repository: entry.repository.clone(),
@@ -127,6 +134,13 @@ impl Pushes {
     pub(crate) fn queued(&self, token: &str, build: BuildId) {
         if let Some(entry) = self.state().under_way.get(token) {
             entry.build.get_or_init(|| build);
+        }
+    }
+
+    /// Notes that a push's hook has its answer, and the rest is git's.
+    pub(crate) fn judged(&self, token: &str) {
+        if let Some(entry) = self.state().under_way.get(token) {
+            entry.judged.get_or_init(Instant::now);
         }
     }
 
@@ -170,6 +184,15 @@ impl Push {
 
     pub(crate) fn deploy_branch(&self) -> Option<&BranchName> {
         self.entry.grant.deploy_branch.as_ref()
+    }
+
+    /// Logs how long git took for its last steps, and all of the push.
+    pub(crate) fn log_end(&self) {
+        let app = self.entry.grant.app.id;
+        if let Some(judged) = self.entry.judged.get() {
+            Phase::End.log(app, judged.elapsed());
+            Phase::Push.log(app, self.entry.since.elapsed());
+        }
     }
 
     /// True from when its hook came in.

@@ -23,7 +23,7 @@ use fairway_api::{
 };
 use git2::Oid;
 use serde::{Deserialize, Serialize};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
@@ -166,7 +166,9 @@ impl Drop for Kept {
 pub(crate) fn resume(receiver: &Arc<Receiver>) {
     for note in receiver.unsettled.notes() {
         let repository = receiver.repositories.folder(note.grant.app.id);
-        let push = receiver.pushes.begin(note.grant.clone(), repository);
+        let push = receiver
+            .pushes
+            .begin(note.grant.clone(), repository, Instant::now());
         receiver.pushes.queued(push.token(), note.build);
         let task = end(Arc::clone(receiver), note, push);
         let shutdown = receiver.shutdown.clone();

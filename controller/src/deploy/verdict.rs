@@ -5,7 +5,7 @@
 //! untold and tells it.
 
 use anyhow::Context;
-use fairway_api::{apps::AppRef, build_orders::PushVerdict, ids::BuildId};
+use fairway_api::{apps::AppRef, build_orders::PushVerdict, ids::BuildId, phases::Phase};
 use fairway_scheduler::snapshot::DeploymentState;
 
 use super::output;
@@ -48,6 +48,8 @@ async fn tell(state: &AppState, build: BuildId, deployment: &DeploymentRow) -> a
     builds::set_verdict(&mut tx, build, &verdict, now()).await?;
     tx.commit().await?;
     state.push_ended(build);
+    let took = (now() - deployment.updated_at).to_std();
+    Phase::Verdict.log(build, took.unwrap_or_default());
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use fairway_api::{
     ids::{AppId, BuildId},
     logs::{LogLine, LogSource},
+    phases::Phase,
     pods::{PodPhase, PodStatus},
 };
 use fairway_scheduler::{
@@ -59,6 +60,7 @@ pub(super) async fn announce(
     decision: &Decision,
     now: DateTime<Utc>,
 ) {
+    measure(world, decision, now);
     let mut told = HashSet::new();
     for step in &decision.steps {
         let Some((deployment, version)) = moved(world, step) else {
@@ -91,6 +93,31 @@ pub(super) async fn announce(
         {
             nobody_comes(state, world, step.app, pod);
         }
+    }
+}
+
+/// Logs how long deployments were in the states that they leave.
+fn measure(world: &World, decision: &Decision, now: DateTime<Utc>) {
+    let mut left = HashSet::new();
+    for step in &decision.steps {
+        let Some((deployment, _)) = moved(world, step) else {
+            continue;
+        };
+        // One pass may take a deployment through several states, in no time.
+        if !left.insert(deployment.id) {
+            continue;
+        }
+        let phase = match &deployment.state {
+            DeploymentState::Queued => Phase::ReleaseQueue,
+            DeploymentState::ReleasePhase { .. } => Phase::ReleasePhase,
+            DeploymentState::Starting => Phase::Start,
+            DeploymentState::Switching { .. } => Phase::Flip,
+            DeploymentState::Succeeded
+            | DeploymentState::Failed { .. }
+            | DeploymentState::Superseded { .. } => continue,
+        };
+        let took = (now - deployment.updated_at).to_std();
+        phase.log(deployment.release, took.unwrap_or_default());
     }
 }
 

@@ -156,7 +156,7 @@ async fn the_startup_check_ends_at_its_deadline() {
         liveness: None,
     };
     let (results, mut received) = mpsc::channel(RESULTS_MAX);
-    startup(checks, target, results).await;
+    startup(PodId::generate(), checks, target, results).await;
     let Some(Seen::StartupMissed(failure)) = received.recv().await else {
         panic!("no verdict")
     };

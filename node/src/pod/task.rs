@@ -365,7 +365,7 @@ impl Task {
         };
         let (results, received) = mpsc::channel(checks::RESULTS_MAX);
         let mut tasks = JoinSet::new();
-        tasks.spawn(checks::startup(checks, target, results));
+        tasks.spawn(checks::startup(self.pod.spec().id, checks, target, results));
         self.checking = Some((received, tasks));
     }
 
