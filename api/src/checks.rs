@@ -9,9 +9,6 @@ pub const STARTUP_DEADLINE_SECS_DEFAULT: u32 = 60;
 pub const STARTUP_DEADLINE_SECS_MAX: u32 = 30 * 60;
 /// How long a process without a port must run to count as up, in seconds.
 pub const UPTIME_SECS_DEFAULT: u32 = 2;
-/// Pause between two tries of a startup check, in milliseconds: short, since it is part of the
-/// time that every push takes.
-pub const STARTUP_INTERVAL_MILLIS: u64 = 50;
 /// The most bytes of a response that a failing check reports.
 pub const CHECK_RESPONSE_BYTES_MAX: usize = 1024;
 

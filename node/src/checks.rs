@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fairway_api::{
-    checks::{Checks, Periodic, STARTUP_INTERVAL_MILLIS},
+    checks::{Checks, Periodic},
     ids::PodId,
     phases::Phase,
     pods::CheckFailure,
@@ -21,11 +21,12 @@ use tokio::{
 use crate::pod::Seen;
 pub(crate) use probe::Target;
 
-/// How long the startup check runs at its quick pace, in seconds; a pod that takes longer is not
-/// made slower by being asked twenty times a second.
-const STARTUP_QUICK_SECS: u64 = 10;
-/// Pause between two tries after that, in milliseconds.
-const STARTUP_SLOW_INTERVAL_MILLIS: u64 = 500;
+/// Pause between two tries of a startup check, in milliseconds, at first and at most: short, since
+/// it is part of the time that every push takes, but a pod that takes long is not made slower by
+/// being asked all the time.
+const STARTUP_PAUSE_MILLIS: (u64, u64) = (5, 500);
+/// The pause is this part of the pod's age, so that waiting adds no more than that to any start.
+const STARTUP_PAUSE_PART: u32 = 20;
 /// How long after its start a pod's failing check is worth telling, in seconds: before that,
 /// "connection refused" is what every pod answers.
 const STARTUP_QUIET_SECS: u64 = 3;
@@ -60,7 +61,7 @@ pub(crate) async fn startup(
         let failed = last
             .clone()
             .unwrap_or_else(|| probe::unfinished(&checks.startup, &target));
-        let pause = pace(began);
+        let pause = pace(began.elapsed());
         if Instant::now() + pause >= deadline {
             sleep(deadline.saturating_duration_since(Instant::now())).await;
             let failure = probe::explain(failed, &target).await;
@@ -79,12 +80,10 @@ pub(crate) async fn startup(
     }
 }
 
-fn pace(began: Instant) -> Duration {
-    if began.elapsed() < Duration::from_secs(STARTUP_QUICK_SECS) {
-        Duration::from_millis(STARTUP_INTERVAL_MILLIS)
-    } else {
-        Duration::from_millis(STARTUP_SLOW_INTERVAL_MILLIS)
-    }
+/// How long to wait before the next try, for a pod of this age.
+fn pace(age: Duration) -> Duration {
+    let (first, most) = STARTUP_PAUSE_MILLIS;
+    (age / STARTUP_PAUSE_PART).clamp(Duration::from_millis(first), Duration::from_millis(most))
 }
 
 /// Which of the two repeating checks.

@@ -165,3 +165,11 @@ async fn the_startup_check_ends_at_its_deadline() {
         "connection to port 1: connection refused"
     );
 }
+
+#[test]
+fn a_young_pod_is_asked_often_and_an_old_one_seldom() {
+    for (age_millis, pause_millis) in [(0, 5), (100, 5), (400, 20), (10_000, 500), (60_000, 500)] {
+        let pause = pace(Duration::from_millis(age_millis));
+        assert_eq!(pause, Duration::from_millis(pause_millis), "{age_millis}");
+    }
+}
