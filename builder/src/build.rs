@@ -30,7 +30,7 @@ pub use crate::containers::sandbox::BuildLimits;
 use crate::{
     Config,
     app_json::{self, APP_JSON_BYTES_MAX, AppJson},
-    containers::{Engine, pool::Pool, sandbox::SandboxSpec, slot},
+    containers::{Engine, cgroup::Cgroups, pool::Pool, sandbox::SandboxSpec, slot},
     dockerfile::DockerfileBuild,
     lifecycle::{Lifecycle, cache::Cache, confined::Folder},
     output::Output,
@@ -54,6 +54,7 @@ pub(crate) struct BuildTools {
 struct Ready {
     registry: Arc<Registry>,
     stack: Stack,
+    cgroups: Option<Cgroups>,
 }
 
 /// One build to do.
@@ -124,15 +125,21 @@ impl BuildTools {
         let stack = stack::ensure(&self.settings.stack, &self.engine, &registry, progress).await?;
         let spec = self.sandbox_spec(&stack).await?;
         self.pool.use_spec(spec).await;
-        Ok(Arc::clone(
-            ready.insert(Arc::new(Ready { registry, stack })),
-        ))
+        let cgroups = self.engine.cgroups().await?;
+        Ok(Arc::clone(ready.insert(Arc::new(Ready {
+            registry,
+            stack,
+            cgroups,
+        }))))
     }
 
     /// Cleans up after an earlier run that did not stop in order, before the first build: its
     /// containers, then their folders, with what they have of the apps' caches.
     async fn recover(&self) -> anyhow::Result<()> {
         self.engine.remove_leftovers().await?;
+        if let Some(cgroups) = self.engine.cgroups().await? {
+            cgroups.remove_leftovers(self.engine.instance());
+        }
         for slot in slot::leftovers(self.pool.dir()).context("look for earlier builds")? {
             if let Some(app) = slot.app()
                 && let Err(error) = Cache::recover(self.cache_dir(app), &slot.layers())
@@ -314,6 +321,7 @@ async fn by_dockerfile(
         registry: &ready.registry,
         repository: &context.order.repository,
         stack: &ready.stack,
+        cgroups: ready.cgroups,
         source: &context.source,
         limits: &tools.settings.limits,
         toolchain: &tools.settings.toolchain,

@@ -3,6 +3,7 @@
 //! Everything made here carries the labels of this installation, so that two of them can share an
 //! engine, and so that what a dead builder left behind is found and removed.
 
+pub(crate) mod cgroup;
 pub(crate) mod pool;
 pub(crate) mod sandbox;
 pub(crate) mod slot;
@@ -22,6 +23,8 @@ use bollard::{
 };
 use fairway_api::{engine, images::RegistryAccess};
 use futures_util::TryStreamExt;
+
+use self::cgroup::Cgroups;
 
 /// On everything that an installation makes in the engine: its id.
 const INSTANCE_LABEL: &str = "dev.fairway.instance";
@@ -58,6 +61,19 @@ impl Engine {
     /// The client, for what only one module does.
     pub(crate) fn docker(&self) -> &Docker {
         &self.docker
+    }
+
+    /// The id of this installation.
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// How the engine keeps cgroups; `None` when it does not say.
+    pub(crate) async fn cgroups(&self) -> anyhow::Result<Option<Cgroups>> {
+        let info = self.docker.info().await;
+        Ok(Cgroups::of(
+            &info.context("ask the container engine about itself")?,
+        ))
     }
 
     /// The labels of everything that this builder makes.

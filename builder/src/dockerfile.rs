@@ -2,14 +2,16 @@
 //!
 //! The engine's classic builder: for a change of code with a warm cache it is faster than BuildKit
 //! on every engine that has both, and it needs no session. Its output becomes details of ours. The
-//! engine gets proxies as build arguments, and nothing else of the builder's: no config vars, no
-//! credentials.
+//! engine gets proxies as build arguments, and mirrors of package registries that the Dockerfile
+//! asks for; nothing else of the builder's: no config vars, no credentials.
 
+mod arguments;
 mod context;
 mod ignore;
+mod limits;
 mod steps;
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use bollard::{
@@ -21,16 +23,18 @@ use bollard::{
 };
 use fairway_api::{ids::BuildId, images::ImageRef, phases::Phase};
 use futures_util::{StreamExt, TryStreamExt};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use self::{
     ignore::{DOCKERIGNORE_BYTES_MAX, Ignore},
+    limits::{Guard, Hit},
     steps::Steps,
 };
 use crate::{
     build::{BuildFailure, BuildLimits},
-    containers::{Engine, credentials},
+    containers::{Engine, cgroup::Cgroups, credentials},
     lifecycle::confined::Folder,
     output::Output,
     publish::Registry,
@@ -40,6 +44,12 @@ use crate::{
 /// The tag that a repository's newest image has in the engine. Releases go by digest.
 const TAG: &str = "latest";
 
+/// The largest Dockerfile that is read for the arguments it declares, in bytes.
+const DOCKERFILE_BYTES_MAX: usize = 1024 * 1024;
+/// How often it is looked what a running build uses, in seconds. The engine walks all files that a
+/// step wrote.
+const LOOK_SECS: u64 = 3;
+
 /// What a Dockerfile build needs.
 pub(crate) struct DockerfileBuild<'a> {
     pub(crate) id: BuildId,
@@ -47,6 +57,7 @@ pub(crate) struct DockerfileBuild<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) repository: &'a str,
     pub(crate) stack: &'a Stack,
+    pub(crate) cgroups: Option<Cgroups>,
     pub(crate) source: &'a Path,
     pub(crate) limits: &'a BuildLimits,
     pub(crate) toolchain: &'a Toolchain,
@@ -66,7 +77,7 @@ pub(crate) struct DockerfileImage {
 impl DockerfileBuild<'_> {
     /// Builds and pushes, within the limits.
     pub(crate) async fn run(&self) -> Result<DockerfileImage, BuildFailure> {
-        let limit = std::time::Duration::from_secs(self.limits.time_secs);
+        let limit = Duration::from_secs(self.limits.time_secs);
         tokio::select! {
             done = self.build_and_push() => done,
             () = self.cancel.cancelled() => Err(BuildFailure::cancelled()),
@@ -79,7 +90,7 @@ impl DockerfileBuild<'_> {
     }
 
     async fn build_and_push(&self) -> Result<DockerfileImage, BuildFailure> {
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         self.output.header("Building from the Dockerfile");
         let id = self.build().await?;
         let built = started.elapsed();
@@ -93,9 +104,9 @@ impl DockerfileBuild<'_> {
         let command_line = command_line(&inspected);
         self.mount_base(&inspected).await?;
         let image = self.push().await?;
-        let (manifest, _) = self
+        let manifest = self
             .registry
-            .image(&image)
+            .manifest(&image)
             .await
             .map_err(anyhow::Error::new)?;
         let size_bytes = manifest
@@ -118,17 +129,26 @@ impl DockerfileBuild<'_> {
         let chunks = context::stream(self.source.to_owned(), ignore);
         let body = body_try_stream(ReceiverStream::new(chunks));
         let mut steps = Steps::default();
-        let mut stream = self
-            .engine
-            .docker()
-            .build_image(self.options(), None, Some(body));
+        let mut guard = Guard::new(self.engine, self.cgroups, self.limits).await;
+        let docker = guard.docker();
+        let mut stream = docker.build_image(self.options(), None, Some(body));
+        let mut looks = interval(Duration::from_secs(LOOK_SECS));
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        looks.reset();
         let mut id = None;
-        while let Some(info) = stream.next().await {
+        loop {
+            let info = tokio::select! {
+                info = stream.next() => info,
+                _ = looks.tick() => match guard.look(steps.container()).await {
+                    // The engine ends a build whose client leaves.
+                    Some(hit) => return Err(BuildFailure::new(steps.hit(hit))),
+                    None => continue,
+                },
+            };
             let info = match info {
-                Ok(info) => info,
-                Err(error) => {
-                    return Err(self.step_failed(&steps, error).await);
-                }
+                Some(Ok(info)) => info,
+                Some(Err(error)) => return Err(self.step_failed(&steps, &guard, error).await),
+                None => break,
             };
             if let Some(image) = info.aux.and_then(|aux| aux.id) {
                 id = Some(image);
@@ -162,14 +182,12 @@ impl DockerfileBuild<'_> {
 
     fn options(&self) -> BuildImageOptions {
         let limits = self.limits;
-        let memory = self.memory_bytes();
-        let arguments: HashMap<String, String> = self.toolchain.proxies().into_iter().collect();
+        let mut arguments: HashMap<String, String> = self.toolchain.proxies().into_iter().collect();
+        arguments.extend(self.declared_arguments());
         let quota = i32::try_from(limits.cpu_millis.saturating_mul(100)).unwrap_or(i32::MAX);
         BuildImageOptionsBuilder::default()
             .t(&self.name())
             .forcerm(true)
-            .memory(memory)
-            .memswap(memory)
             .cpuperiod(100_000)
             .cpuquota(quota)
             .cpushares(256)
@@ -177,9 +195,13 @@ impl DockerfileBuild<'_> {
             .build()
     }
 
-    /// The limit of a step's memory. The engine's client carries it in 32 bits.
-    fn memory_bytes(&self) -> i32 {
-        i32::try_from(self.limits.memory_bytes).unwrap_or(i32::MAX)
+    /// The mirrors of package registries that the Dockerfile declares as arguments. One that cannot
+    /// be read here is the engine's to judge.
+    fn declared_arguments(&self) -> HashMap<String, String> {
+        let read = Folder::open(self.source)
+            .and_then(|folder| folder.read("Dockerfile", DOCKERFILE_BYTES_MAX));
+        let bytes = read.ok().flatten().unwrap_or_default();
+        arguments::declared(&String::from_utf8_lossy(&bytes), &self.toolchain.env)
     }
 
     fn name(&self) -> String {
@@ -187,7 +209,12 @@ impl DockerfileBuild<'_> {
     }
 
     /// Says in the user's words what ended the build.
-    async fn step_failed(&self, steps: &Steps, error: bollard::errors::Error) -> BuildFailure {
+    async fn step_failed(
+        &self,
+        steps: &Steps,
+        guard: &Guard<'_>,
+        error: bollard::errors::Error,
+    ) -> BuildFailure {
         use bollard::errors::Error;
         let said = match error {
             Error::DockerStreamError { error } => error,
@@ -201,8 +228,15 @@ impl DockerfileBuild<'_> {
             Some(container) if steps::killed(&said) => self.ran_out_of_memory(container).await,
             _ => false,
         };
-        let megabytes = self.memory_bytes().unsigned_abs() / 1_000_000;
-        BuildFailure::new(steps.failure(&said, out_of_memory, megabytes))
+        BuildFailure::new(if out_of_memory {
+            let bytes = self.limits.memory_bytes;
+            steps.hit(Hit::Memory { bytes })
+        } else if steps::exit_code(&said).is_some() && guard.processes_refused() {
+            let count = self.limits.pids;
+            steps.hit(Hit::Processes { count })
+        } else {
+            steps.failure(&said)
+        })
     }
 
     /// Asks the engine whether this container of the build hit its memory limit.

@@ -227,18 +227,10 @@ impl Registry {
         })
     }
 
-    /// The manifest and the configuration of an image that is there.
-    pub(crate) async fn image(
-        &self,
-        image: &ImageRef,
-    ) -> Result<(ImageManifest, ImageConfiguration), PublishError> {
+    /// The manifest of an image that is there.
+    pub(crate) async fn manifest(&self, image: &ImageRef) -> Result<ImageManifest, PublishError> {
         let repository = image.repository.as_str();
-        self.reference(repository).await;
-        let reference = Reference::with_digest(
-            self.host.clone(),
-            repository.to_owned(),
-            image.digest.to_string(),
-        );
+        let reference = self.by_digest(image).await;
         let accepted = [
             MANIFEST_TYPE,
             "application/vnd.docker.distribution.manifest.v2+json",
@@ -248,8 +240,18 @@ impl Registry {
             .pull_manifest_raw(&reference, &self.auth, &accepted)
             .await
             .map_err(|source| self.failed("read an image's manifest from", repository, source))?;
-        let manifest = ImageManifest::from_reader(&bytes[..])
-            .map_err(|error| self.invalid("the manifest", repository, &error))?;
+        ImageManifest::from_reader(&bytes[..])
+            .map_err(|error| self.invalid("the manifest", repository, &error))
+    }
+
+    /// The manifest and the configuration of an image that is there.
+    pub(crate) async fn image(
+        &self,
+        image: &ImageRef,
+    ) -> Result<(ImageManifest, ImageConfiguration), PublishError> {
+        let repository = image.repository.as_str();
+        let manifest = self.manifest(image).await?;
+        let reference = self.by_digest(image).await;
         let mut config = Vec::new();
         let digest = manifest.config().digest().to_string();
         self.client
@@ -272,6 +274,15 @@ impl Registry {
             self.host.clone(),
             repository.to_owned(),
             "latest".to_owned(),
+        )
+    }
+
+    async fn by_digest(&self, image: &ImageRef) -> Reference {
+        self.reference(&image.repository).await;
+        Reference::with_digest(
+            self.host.clone(),
+            image.repository.clone(),
+            image.digest.to_string(),
         )
     }
 

@@ -2,6 +2,8 @@
 
 use fairway_api::names::Digest;
 
+use super::limits::Hit;
+
 /// Lines of the engine's own book-keeping, which tell a user nothing.
 const DROPPED: [&str; 6] = [
     " ---> ",
@@ -61,20 +63,22 @@ impl Steps {
         self.container.as_deref()
     }
 
-    /// The reason to tell, when the engine ended the build with these words.
-    pub(crate) fn failure(&self, said: &str, out_of_memory: bool, memory_megabytes: u32) -> String {
-        let step = self.step.as_str();
-        let place = if step.is_empty() {
-            "the Dockerfile".to_owned()
-        } else {
-            format!("{step:?}")
-        };
-        if out_of_memory {
-            return format!(
-                "{place} ran out of memory: the limit for builds is {memory_megabytes} MB; make \
-                 the step smaller, or ask the operator to raise the limit"
-            );
+    /// The reason to tell, when a limit ended the step.
+    pub(super) fn hit(&self, hit: Hit) -> String {
+        format!("{} {hit}", self.place())
+    }
+
+    /// What failed.
+    fn place(&self) -> String {
+        match self.step.as_str() {
+            "" => "the Dockerfile".to_owned(),
+            step => format!("{step:?}"),
         }
+    }
+
+    /// The reason to tell, when the engine ended the build with these words.
+    pub(crate) fn failure(&self, said: &str) -> String {
+        let place = self.place();
         let lower = said.to_lowercase();
         let hint = if lower.contains("requires buildkit") || lower.contains("unknown flag: --mount")
         {
@@ -101,7 +105,7 @@ impl Steps {
 }
 
 /// The exit code in `The command '/bin/sh -c make' returned a non-zero code: 2`.
-fn exit_code(said: &str) -> Option<i64> {
+pub(super) fn exit_code(said: &str) -> Option<i64> {
     said.rsplit_once("returned a non-zero code: ")?
         .1
         .trim()
@@ -159,32 +163,24 @@ mod tests {
     fn failures_name_the_step_and_the_way_out() {
         let mut steps = Steps::default();
         assert_eq!(
-            steps.failure(
-                "dockerfile parse error line 1: unknown instruction: FORM",
-                false,
-                1
-            ),
+            steps.failure("dockerfile parse error line 1: unknown instruction: FORM"),
             "the Dockerfile failed: dockerfile parse error line 1: unknown instruction: FORM"
         );
         steps.push("Step 2/3 : RUN make\n");
         let said = "The command '/bin/sh -c make' returned a non-zero code: 2";
         assert_eq!(
-            steps.failure(said, false, 1),
+            steps.failure(said),
             "\"Step 2/3 : RUN make\" exited with code 2; the output of the build says why"
         );
         assert!(
             steps
-                .failure(said, true, 512)
-                .contains("out of memory: the limit for builds is 512 MB")
+                .hit(Hit::Memory { bytes: 512_000_000 })
+                .contains("make\" ran out of memory: the limit for builds is 512 MB; make the")
         );
         assert!(!killed(said));
         assert!(killed("x returned a non-zero code: 137"));
         let denied = "pull access denied for nope, repository does not exist";
-        assert!(
-            steps
-                .failure(denied, false, 1)
-                .contains("FROM fairway/run:bookworm")
-        );
+        assert!(steps.failure(denied).contains("FROM fairway/run:bookworm"));
     }
 
     #[test]

@@ -161,14 +161,45 @@ fn a_dockerfile_that_fails_names_the_step() {
         let (reason, output) = app.refused();
         assert!(reason.contains(want), "{reason}\n{output}");
     }
-    let mut app = Harness::get().app_limited(|limits| limits.memory_bytes = 64 << 20);
+}
+
+#[test]
+fn what_a_killed_dockerfile_build_hit_is_named() {
+    let harness = Harness::get();
+    let check = |mut app: TestApp, program: &str, want: &str| {
+        let run = format!("FROM fairway/run:bookworm\nRUN python3 -c \"{program}\"\n");
+        app.write("Dockerfile", &run);
+        let (reason, output) = app.refused();
+        assert!(reason.starts_with("\"Step 2/2 : RUN python3"), "{reason}");
+        assert!(reason.contains(want), "{reason}\n{output}");
+    };
+    check(
+        harness.app_limited(|limits| limits.memory_bytes = 64 << 20),
+        "x = bytearray(300 << 20)",
+        "ran out of memory: the limit for builds is 67 MB",
+    );
+    check(
+        harness.app_limited(|limits| limits.pids = 40),
+        "import os, time; [os.fork() or time.sleep(3) for n in range(60)]",
+        "started more than 40 processes",
+    );
+    check(
+        harness.app_limited(|limits| limits.disk_bytes = 64 << 20),
+        "import time; open('/tmp/big', 'wb').write(bytes(100 << 20)); time.sleep(60)",
+        "used more disk space than the limit of 67 MB",
+    );
+}
+
+#[test]
+fn a_dockerfile_build_may_have_more_memory_than_32_bits_can_say() {
+    let mut app = Harness::get().app_limited(|limits| limits.memory_bytes = 5 << 30);
+    let limit = "/sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max";
     app.write(
         "Dockerfile",
-        &format!("{FROM}RUN python3 -c 'x = bytearray(300 << 20)'\n"),
+        &format!("FROM fairway/run:bookworm\nRUN cat {limit} 2>/dev/null; exit 1\n"),
     );
-    let (reason, output) = app.refused();
-    let want = "ran out of memory: the limit for builds is 67 MB";
-    assert!(reason.contains(want), "{reason}\n{output}");
+    let (_, output) = app.refused();
+    assert!(output.contains("5368709120"), "{output}");
 }
 
 #[test]
