@@ -1,7 +1,7 @@
 //! Apps (Platform API: `app`).
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     accounts::UserRef,
@@ -69,5 +69,20 @@ pub struct NewApp {
 pub struct AppPatch {
     pub name: Option<AppName>,
     pub maintenance: Option<bool>,
-    pub deploy_branch: Option<BranchName>,
+    /// `null`, which is not the same as absent: `main` and `master` deploy again.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "given"
+    )]
+    pub deploy_branch: Option<Option<BranchName>>,
+}
+
+/// Reads a field that is there, be it `null`.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
 }

@@ -26,6 +26,9 @@ pub use platform::ByteStream;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an ordinary call may take in all.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most pages of a list that are read, so that no answer can make reading endless; a page has
+/// 200 rows or more.
+const PAGES_MAX: usize = 500;
 /// The most bytes of an error body that are read.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
 
@@ -136,6 +139,25 @@ impl Client {
         self.json(self.send(request).await?).await
     }
 
+    /// All of a list, page by page.
+    async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
+        let mut all = Vec::new();
+        let mut next = None;
+        for _ in 0..PAGES_MAX {
+            let mut request = self.request(Method::GET, path).timeout(CALL_TIMEOUT);
+            if let Some(range) = next {
+                request = request.header(header::RANGE, range);
+            }
+            let response = self.send(request).await?;
+            next = response.headers().get("next-range").cloned();
+            all.extend(self.json::<Vec<T>>(response).await?);
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
     async fn call<B: Serialize, T: DeserializeOwned>(
         &self,
         method: Method,
@@ -207,5 +229,31 @@ async fn refused(mut response: Response) -> ClientError {
             url,
             what: format!("it said {status}"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Json, Router, http::HeaderMap, routing::get};
+
+    use super::Client;
+
+    #[tokio::test]
+    async fn a_list_is_read_to_its_end() {
+        async fn page(headers: HeaderMap) -> ([(&'static str, &'static str); 1], Json<[u32; 2]>) {
+            match headers.get("range").map(|range| range.to_str().unwrap()) {
+                None => ([("next-range", "id ]2..")], Json([1, 2])),
+                Some("id ]2..") => ([("next-range", "id ]4..")], Json([3, 4])),
+                Some("id ]4..") => ([("last", "yes")], Json([5, 6])),
+                Some(other) => panic!("asked for {other}"),
+            }
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let site = Router::new().route("/numbers", get(page));
+        tokio::spawn(async move { axum::serve(listener, site).await.unwrap() });
+        let client = Client::new(url.parse().unwrap(), None);
+        let numbers: Vec<u32> = client.list("/numbers").await.unwrap();
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
     }
 }

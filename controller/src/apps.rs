@@ -5,7 +5,7 @@ use fairway_api::{
     apps::{APPS_PER_ACCOUNT_MAX, AppPatch, AppRef},
     domains::DomainKind,
     ids::{AppId, DomainId},
-    names::{AppName, Hostname},
+    names::{AppName, BranchName, Hostname},
 };
 
 use crate::{
@@ -129,7 +129,7 @@ pub async fn update(
     let mut after = before.clone();
     after.name = patch.name.unwrap_or(after.name);
     after.maintenance = patch.maintenance.unwrap_or(after.maintenance);
-    after.deploy_branch = patch.deploy_branch.or(after.deploy_branch);
+    after.deploy_branch = patch.deploy_branch.unwrap_or(after.deploy_branch);
     if after == before {
         return Ok(before);
     }
@@ -162,9 +162,9 @@ fn changes(before: &AppRow, after: &AppRow) -> Vec<(&'static str, String)> {
             format!("Maintenance mode was turned {word}."),
         ));
     }
-    if let Some(branch) = &after.deploy_branch
-        && before.deploy_branch.as_ref() != Some(branch)
-    {
+    if before.deploy_branch != after.deploy_branch {
+        let branch = after.deploy_branch.as_ref();
+        let branch = branch.map_or("main or master", BranchName::as_str);
         changes.push((
             "app.deploy-branch",
             format!("Pushes to {branch} deploy now."),

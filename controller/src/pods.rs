@@ -80,7 +80,7 @@ pub async fn find(db: &mut Db, secrets: &Secrets, app: &AppRow, which: &str) -> 
     named
         .into_iter()
         .next()
-        .ok_or_else(|| Problem::not_found("dyno"))
+        .ok_or_else(|| Problem::not_found("pod"))
 }
 
 /// True when the pod is on its way out or another one is to take its place.
@@ -169,7 +169,7 @@ pub async fn restart(
         .filter(|pod| !is_superseded(pod, &rows))
         .collect();
     if let (Some(_), true) = (which, chosen.is_empty()) {
-        return Err(Problem::not_found("dyno"));
+        return Err(Problem::not_found("pod"));
     }
     for pod in chosen {
         end_or_replace(db, app, pod).await?;
@@ -192,7 +192,7 @@ pub async fn stop(db: &mut Db, app: &AppRow, which: &str, caller: &Caller) -> An
         let named = pod.name == which || pod.id.to_string() == which;
         named && pod.intent == PodIntent::Wanted && !is_superseded(pod, &rows)
     });
-    let pod = found.ok_or_else(|| Problem::not_found("dyno"))?;
+    let pod = found.ok_or_else(|| Problem::not_found("pod"))?;
     end_or_replace(db, app, pod).await?;
     record(
         db,

@@ -58,7 +58,7 @@ impl Client {
 
     /// The account's tokens, without their secrets.
     pub async fn tokens(&self) -> Result<Vec<Token>, ClientError> {
-        self.get("/oauth/authorizations").await
+        self.list("/oauth/authorizations").await
     }
 
     /// Revokes a token.
@@ -75,7 +75,7 @@ impl Client {
 
     /// The account's public SSH keys.
     pub async fn keys(&self) -> Result<Vec<Key>, ClientError> {
-        self.get("/account/keys").await
+        self.list("/account/keys").await
     }
 
     /// Adds a public SSH key.
@@ -95,7 +95,7 @@ impl Client {
 
     /// All apps that the account may see.
     pub async fn apps(&self) -> Result<Vec<App>, ClientError> {
-        self.get("/apps").await
+        self.list("/apps").await
     }
 
     /// One app.
@@ -221,7 +221,7 @@ impl Client {
 
     /// The app's hostnames.
     pub async fn domains(&self, app: &AppName) -> Result<Vec<Domain>, ClientError> {
-        self.get(&format!("/apps/{app}/domains")).await
+        self.list(&format!("/apps/{app}/domains")).await
     }
 
     /// Claims a hostname.

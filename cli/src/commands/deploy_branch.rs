@@ -19,25 +19,29 @@ pub(crate) enum Command {
 #[command(after_help = "Examples:
   app deploy:branch                # main or master, unless another was chosen
   app deploy:branch production
+  app deploy:branch --default      # main or master again
 Pushes to other branches are stored and not deployed.")]
 pub(crate) struct DeployBranchArgs {
     /// The branch that deploys from now on
     branch: Option<BranchName>,
+    /// Let main and master deploy, as for a new app
+    #[arg(long, conflicts_with = "branch")]
+    default: bool,
 }
 
 impl Command {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
         let Self::DeployBranch(args) = self;
         let (client, app) = session.app()?;
-        let Some(branch) = args.branch else {
+        if args.branch.is_none() && !args.default {
             return session.output.data(&client.app(&app).await?, shown);
-        };
+        }
         let patch = AppPatch {
-            deploy_branch: Some(branch.clone()),
+            deploy_branch: Some(args.branch),
             ..AppPatch::default()
         };
         let app = client.update_app(&app, &patch).await?;
-        let name = &app.name;
+        let (branch, name) = (shown(&app), &app.name);
         session
             .output
             .talk(format!("Pushes to {branch} deploy {name} now."));

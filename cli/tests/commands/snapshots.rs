@@ -4,7 +4,7 @@
 use crate::person::{Person, run};
 
 /// A file name and the command line it is about. Each runs once as it is and once with `--json`.
-const COMMANDS: [&[&str]; 45] = [
+const COMMANDS: [&[&str]; 46] = [
     &["apps"],
     &["create", "shop"],
     &["create"],
@@ -18,6 +18,7 @@ const COMMANDS: [&[&str]; 45] = [
     &["maintenance:off"],
     &["deploy:branch"],
     &["deploy:branch", "production"],
+    &["deploy:branch", "--default"],
     &["ps"],
     &["ps:scale"],
     &["ps:scale", "web=5", "worker=2:standard-2x"],

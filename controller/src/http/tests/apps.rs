@@ -23,6 +23,9 @@ async fn an_app_is_made_renamed_and_destroyed() {
         (&json!("store"), &json!(true))
     );
     assert_eq!(app["deploy_branch"], "production");
+    let unset = json!({ "deploy_branch": null });
+    let reset = rig.call(alice, "PATCH", "/apps/store", unset).await;
+    assert_eq!(reset.expect(200)["deploy_branch"], Value::Null);
     rig.get(alice, "/apps/shop").await.expect(404);
     let by_id = format!("/apps/{}", app["id"].as_str().unwrap());
     assert_eq!(rig.get(alice, &by_id).await.expect(200)["name"], "store");
