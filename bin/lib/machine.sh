@@ -100,3 +100,11 @@ prepare_machine() {
     need_packages git gcc libc6-dev ca-certificates curl mmdebstrap iproute2 nftables iptables
     need_engine
 }
+
+# True while the Fairway of a data directory runs. After a reboot its process number may be somebody
+# else's, so the command line is looked at too.
+is_running() {
+    local data=$1 pid
+    pid=$(cat "$data/fairway.pid" 2>/dev/null) && [ -n "$pid" ] &&
+        tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "fairway up --data $data "
+}
