@@ -1,7 +1,7 @@
 //! A seeded simulation: the real planner against machines, routers and people that do what real
-//! ones do. Nodes obey and report late, processes crash or never get ready, routers fall silent,
-//! deployments overlap with scaling and restarts, and the controller is restarted between any two
-//! steps. Invariants are checked after each step; a failure prints its seed, and
+//! ones do. Machines obey and report late, are cut off, die, come back and are drained; processes
+//! crash or never get ready, routers fall silent, the clock jumps, deployments overlap with scaling
+//! and restarts, and the controller is restarted between any two steps. Invariants are checked after each step; a failure prints its seed, and
 //! `FAIRWAY_SIM_SEED=n` plays that one again, `FAIRWAY_SIM_SEEDS=n` more of them.
 
 mod agents;
@@ -10,7 +10,10 @@ mod edges;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Duration, Utc};
-use fairway_api::ids::{AppId, DeploymentId, PodId};
+use fairway_api::{
+    ids::{AppId, DeploymentId, PodId},
+    names::NodeName,
+};
 use fairway_scheduler::{
     action::{Action, Step},
     drain::DRAIN_DEADLINE_SECS,
@@ -18,7 +21,7 @@ use fairway_scheduler::{
         RELEASE_PHASE_DEADLINE_SECS, START_ALLOWANCE_SECS, SWITCH_DEADLINE_SECS,
         UNPLACED_PATIENCE_SECS,
     },
-    snapshot::{PodIntent, PodKind, Snapshot},
+    snapshot::{App, NodeState, Pod, PodIntent, PodKind, Snapshot},
 };
 
 use self::{
@@ -83,6 +86,8 @@ struct Sim {
     apps: Vec<AppId>,
     agents: BTreeMap<String, Agent>,
     edges: BTreeMap<String, Edge>,
+    /// A machine that died for good.
+    dead: Option<NodeName>,
     /// When each deployment became active.
     active: BTreeMap<DeploymentId, DateTime<Utc>>,
     /// When each pod was retired.
@@ -114,7 +119,9 @@ impl Sim {
         let mut agents = BTreeMap::new();
         for n in 0..=dice.roll(3) {
             // Some machines are too small for the surge of a deployment.
-            world.set_node(&format!("n{n}"), 600 + dice.roll(4) * 1000, 4000);
+            let (name, zone) = (format!("n{n}"), format!("zone=z{}", n % 2));
+            world.set_node(&name, 600 + dice.roll(4) * 1000, 4000);
+            world.set_facts(&name, &[&zone], &[]);
             agents.insert(format!("n{n}"), Agent::default());
         }
         let edges = (0..=dice.roll(2))
@@ -127,6 +134,7 @@ impl Sim {
             apps,
             agents,
             edges,
+            dead: None,
             active,
             retired,
             story,
@@ -136,7 +144,21 @@ impl Sim {
     fn play(mut self) {
         for _ in 0..STEPS {
             self.people();
+            self.accidents();
             self.step(Fate::any);
+        }
+        self.agents.values_mut().for_each(Agent::recover);
+        if self.agents.len() > 1 && self.dice.chance(40) {
+            // One machine of several is no mass failure: its pods have to be replaced.
+            let (name, agent) = self
+                .agents
+                .first_entry()
+                .map(|it| it.remove_entry())
+                .unwrap();
+            let mut agent = agent;
+            agent.die(self.world.now);
+            self.dead = Some(name.parse().unwrap());
+            self.agents.insert(name, agent);
         }
         for edge in self.edges.values_mut() {
             edge.wake_up();
@@ -175,6 +197,19 @@ impl Sim {
                 self.world.snapshot.routers.observing_since = self.world.now;
             }
             _ => {}
+        }
+    }
+
+    /// What nobody wants: machines die and come back, links are cut, the clock jumps.
+    fn accidents(&mut self) {
+        for agent in self.agents.values_mut() {
+            agent.suffer(self.world.now, &mut self.dice);
+        }
+        if self.dice.chance(1) {
+            let jump = Duration::seconds(i64::try_from(self.dice.roll(3600)).unwrap());
+            self.world.now += jump;
+            // That was no time to do anything in.
+            self.active.values_mut().for_each(|since| *since += jump);
         }
     }
 
@@ -400,14 +435,32 @@ impl Sim {
         let snapshot = &self.world.snapshot;
         let pods = || snapshot.apps.values().flat_map(|app| app.pods.values());
         let settled = pods()
+            .filter(|pod| pod.intent == PodIntent::Wanted || !self.is_on_dead(pod))
             .all(|pod| pod.intent == PodIntent::Wanted && (pod.is_up() || pod.unplaced.is_some()));
+        let mut dead = self.dead.iter();
         settled
+            && dead.all(|name| snapshot.nodes[name].state == NodeState::Lost)
             && snapshot.apps.values().all(|app| app.deployments.is_empty())
             && self
                 .edges
                 .values()
                 .all(|edge| edge.is_idle(snapshot.routes_generation))
             && !self.is_waiting_for_room()
+    }
+
+    fn is_on_dead(&self, pod: &Pod) -> bool {
+        self.dead.is_some() && pod.node == self.dead
+    }
+
+    /// True for a pod on the dead machine that need not be there any more; one that is wanted must
+    /// have a newer pod in its slot, which waits for room.
+    fn is_replaced(&self, app: &App, pod: &Pod) -> bool {
+        let newer = |other: &&Pod| {
+            other.id > pod.id
+                && (&other.process_type, other.ordinal) == (&pod.process_type, pod.ordinal)
+        };
+        self.is_on_dead(pod)
+            && (pod.intent != PodIntent::Wanted || app.pods.values().any(|it| newer(&it)))
     }
 
     /// A replacement that found no room makes the old pod give way after a while.
@@ -429,7 +482,8 @@ impl Sim {
             }
             wanted.retain(|_, quantity| *quantity > 0);
             let mut have: BTreeMap<String, usize> = BTreeMap::new();
-            for pod in app.pods.values().filter(|pod| pod.kind == PodKind::Service) {
+            let services = app.pods.values().filter(|pod| pod.kind == PodKind::Service);
+            for pod in services.filter(|pod| !self.is_replaced(app, pod)) {
                 assert_eq!(
                     Some(pod.release),
                     app.current,
@@ -438,6 +492,14 @@ impl Sim {
                 *have.entry(pod.process_type.to_string()).or_default() += 1;
             }
             assert_eq!(have, wanted, "{}", app.name);
+            let left = app.pods.values().filter(|pod| self.is_on_dead(pod));
+            for pod in left.filter(|pod| pod.kind == PodKind::Service) {
+                assert!(
+                    self.is_replaced(app, pod),
+                    "{} is left on a dead machine",
+                    pod.name
+                );
+            }
         }
         let known = |id| {
             self.world

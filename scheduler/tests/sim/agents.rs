@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use fairway_api::ids::{AppId, PodId};
-use fairway_scheduler::snapshot::{PodIntent, PodKind};
+use fairway_scheduler::snapshot::{NodeState, PodIntent, PodKind};
 
 use super::Dice;
 use crate::world::{World, status};
@@ -38,7 +39,15 @@ pub(super) struct Agent {
     orders: BTreeMap<PodId, (AppId, PodKind)>,
     /// What runs, and the word of its status.
     running: BTreeMap<PodId, Container>,
+    /// Since when it is cut off: its pods go on, and it hears and says nothing.
+    cut_off_at: Option<DateTime<Utc>>,
+    /// What the operator asked of the machine.
+    asked: Option<NodeState>,
 }
+
+/// A machine silent for so long counts as late, in seconds, and for so long as lost.
+const SUSPECTED_SECS: i64 = 6;
+const LOST_SECS: i64 = 10;
 
 #[derive(Debug)]
 struct Container {
@@ -57,13 +66,55 @@ impl Agent {
         dice: &mut Dice,
         fate: fn(&mut Dice) -> Fate,
     ) {
-        if dice.chance(60) {
-            self.fetch(name, world);
-        }
         self.obey(dice, fate);
-        if dice.chance(70) {
-            self.report(name, world);
+        if self.cut_off_at.is_none() {
+            if dice.chance(60) {
+                self.fetch(name, world);
+            }
+            if dice.chance(70) {
+                self.report(name, world);
+            }
         }
+        world.set_node_state(name, self.state(world.now));
+    }
+
+    /// What the controller takes the machine for.
+    fn state(&self, now: DateTime<Utc>) -> NodeState {
+        let silent = self.cut_off_at.map(|at| (now - at).num_seconds());
+        match silent {
+            Some(LOST_SECS..) => NodeState::Lost,
+            Some(SUSPECTED_SECS..) => NodeState::Suspected,
+            _ => self.asked.unwrap_or(NodeState::Ready),
+        }
+    }
+
+    /// Something happens to the machine, or to the way to it.
+    pub(super) fn suffer(&mut self, now: DateTime<Utc>, dice: &mut Dice) {
+        match dice.roll(120) {
+            0..=2 => self.cut_off_at = self.cut_off_at.or(Some(now)),
+            // Its engine or the whole machine dies.
+            3 => {
+                self.cut_off_at = self.cut_off_at.or(Some(now));
+                self.running.clear();
+            }
+            4..=13 => self.cut_off_at = None,
+            14 => self.asked = Some(NodeState::Draining),
+            15 => self.asked = Some(NodeState::Cordoned),
+            16..=21 => self.asked = None,
+            _ => {}
+        }
+    }
+
+    /// The machine is off and stays so.
+    pub(super) fn die(&mut self, now: DateTime<Utc>) {
+        self.running.clear();
+        self.cut_off_at = Some(now);
+    }
+
+    /// All is well again.
+    pub(super) fn recover(&mut self) {
+        self.cut_off_at = None;
+        self.asked = None;
     }
 
     pub(super) fn runs(&self, pod: PodId) -> bool {
