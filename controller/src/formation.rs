@@ -1,12 +1,17 @@
 //! Scaling: the rules for wanted counts and sizes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use fairway_api::{
     formation::{Formation, FormationUpdate, QUANTITY_MAX, Quantity},
     ids::AppId,
-    names::{ProcessType, SizeName},
+    names::{NodeName, ProcessType, SizeName},
+    placement::Placement,
     sizes,
+};
+use fairway_scheduler::{
+    place,
+    snapshot::{Node, NodeState},
 };
 
 use crate::{
@@ -18,7 +23,7 @@ use crate::{
         columns::now,
         events,
         formation::{self, FormationRow},
-        releases,
+        nodes, releases,
     },
 };
 
@@ -81,11 +86,43 @@ pub async fn scale(
         formation::scale(db, app.id, process_type, quantity, size.as_ref(), now()).await?;
     }
     let after = list(db, &app).await?;
+    check_sizes(db, &before, &after).await?;
     if let Some(message) = describe(&before, &after) {
         let actor = caller.account.email.as_str();
         events::record(db, Some(&app.app()), actor, "formation.scaled", &message).await?;
     }
     Ok(after)
+}
+
+/// Refuses more pods of a size that no machine could hold even if nothing else ran: they would wait
+/// for ever.
+async fn check_sizes(db: &mut Db, before: &[Formation], after: &[Formation]) -> Answer<()> {
+    let known = nodes::all(db).await?.into_iter().map(|row| {
+        let node = Node {
+            state: NodeState::Ready,
+            capacity: row.capacity.map(|capacity| capacity.resources),
+            facts: Arc::default(),
+            lost_at: None,
+        };
+        (row.name, node)
+    });
+    let known: BTreeMap<NodeName, Node> = known.collect();
+    for row in after {
+        let old = before.iter().find(|old| old.id == row.id);
+        let asked = old.is_none_or(|old| old.size != row.size || old.quantity < row.quantity);
+        if row.quantity == 0 || !asked {
+            continue;
+        }
+        if let Some(why) = place::never_fits(&known, &Placement::default(), &row.size) {
+            let (process_type, size) = (&row.process_type, &row.size);
+            return Err(Problem::invalid(format!(
+                "{process_type} ({size}) fits on no machine, even an empty one: {}.",
+                why.replace('\n', "; ")
+            ))
+            .hint("Take a smaller size, or add a larger machine."));
+        }
+    }
+    Ok(())
 }
 
 /// The count that is wanted of a process type that has `row`.

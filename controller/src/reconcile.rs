@@ -15,13 +15,14 @@ mod specs;
 mod world;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use fairway_api::{ids::PodId, routes::RouteTable};
+use fairway_api::{ids::PodId, names::NodeName, routes::RouteTable};
 use fairway_scheduler::{
     action::{Action, Step},
     snapshot::DeploymentState,
@@ -83,6 +84,8 @@ struct Reconciler {
     /// There may be pushers who have not been told how their push ended: so at the start, and
     /// after each end of a deployment until telling has succeeded.
     untold: bool,
+    /// Machines of a mass failure that was told.
+    held: BTreeSet<NodeName>,
 }
 
 impl Reconciler {
@@ -94,6 +97,7 @@ impl Reconciler {
             world: None,
             read_again_at: Instant::now(),
             untold: true,
+            held: BTreeSet::new(),
         }
     }
 
@@ -121,6 +125,7 @@ impl Reconciler {
         }
         // From here on what was decided is true; agents and routers hear of it first.
         state.cluster.apply(intent).await?;
+        news::mass_failure(&state, &mut self.held, world.planner.mass_failure()).await?;
         self.publish_routes(&mut world);
         news::announce(&state, &world, &decision, now).await;
         world.settle(&decision);

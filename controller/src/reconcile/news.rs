@@ -1,16 +1,18 @@
 //! What a pass has to tell people: lines in apps' logs, events, and the output of pushes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use fairway_api::{
     ids::{AppId, BuildId},
     logs::{LogLine, LogSource},
+    names::NodeName,
     phases::Phase,
     pods::{PodPhase, PodStatus},
 };
 use fairway_scheduler::{
     action::{Action, Decision, Step},
+    failure::MassFailure,
     snapshot::{DeploymentState, Pod},
 };
 
@@ -18,7 +20,7 @@ use super::world::World;
 use crate::{
     deploy::{one_off::OneOff, output},
     state::AppState,
-    store::deployments::DeploymentRow,
+    store::{StoreError, deployments::DeploymentRow, events as record},
 };
 
 /// Who speaks in log lines about an app as a whole.
@@ -139,6 +141,50 @@ fn progress(world: &World, deployment: &DeploymentRow, to: &DeploymentState) -> 
     }
 }
 
+/// How many machines a message names.
+const NAMES_MAX: usize = 5;
+
+/// Puts on the record that the pods of machines that vanished together are not replaced yet, and
+/// that they are no longer waited for. `told` are the machines that the last call knew of.
+pub(super) async fn mass_failure(
+    state: &AppState,
+    told: &mut BTreeSet<NodeName>,
+    now: &MassFailure,
+) -> Result<(), StoreError> {
+    if *told == now.machines {
+        return Ok(());
+    }
+    let News { kind, message } = silence(now);
+    tracing::warn!("{message}");
+    let mut tx = state.store.write_relaxed().await?;
+    record::record(&mut tx, None, record::ACTOR_PLATFORM, kind, &message).await?;
+    tx.commit().await?;
+    told.clone_from(&now.machines);
+    Ok(())
+}
+
+fn silence(failure: &MassFailure) -> News {
+    let Some(until) = failure.until else {
+        return News {
+            kind: "nodes.mass-failure-over",
+            message: "Machines that fell silent together are no longer waited for.".into(),
+        };
+    };
+    let count = failure.machines.len();
+    let names = failure.machines.iter().take(NAMES_MAX);
+    let names: Vec<_> = names.map(NodeName::as_str).collect();
+    let more = if count > NAMES_MAX { " ..." } else { "" };
+    News {
+        kind: "nodes.mass-failure",
+        message: format!(
+            "{count} machines fell silent together ({}{more}); their pods are not replaced before \
+             {} UTC. Remove machines that will not come back.",
+            names.join(", "),
+            until.format("%H:%M:%S"),
+        ),
+    }
+}
+
 async fn print(state: &AppState, build: BuildId, lines: &str) {
     if lines.is_empty() {
         return;
@@ -232,5 +278,23 @@ fn not_ready(status: &PodStatus) -> String {
     match &status.check_failure {
         Some(failure) => format!("did not become ready: {failure}"),
         None => "did not become ready in time".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mass_failure_is_told_in_a_bounded_sentence() {
+        let until = Some(DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(600));
+        let machines = (1..=9).map(|n| format!("n{n}").parse().unwrap()).collect();
+        assert_eq!(
+            silence(&MassFailure { machines, until }).message,
+            "9 machines fell silent together (n1, n2, n3, n4, n5 ...); their pods are not replaced \
+             before 00:10:00 UTC. Remove machines that will not come back."
+        );
+        let over = silence(&MassFailure::default());
+        assert_eq!(over.kind, "nodes.mass-failure-over");
     }
 }

@@ -1,8 +1,12 @@
 //! What people do with apps, from beginning to end.
 
+use fairway_api::{nodes::Capacity, sizes::Resources};
 use serde_json::{Value, json};
 
-use crate::testing::Rig;
+use crate::{
+    store::{columns::now, nodes},
+    testing::Rig,
+};
 
 #[tokio::test]
 async fn an_app_is_made_renamed_and_destroyed() {
@@ -333,4 +337,41 @@ async fn the_first_account_is_made_once_and_its_password_works() {
         .await
         .unwrap();
     assert!(account.is_admin());
+}
+
+#[tokio::test]
+async fn a_size_larger_than_any_machine_is_refused_at_once() {
+    let rig = Rig::new().await;
+    let alice = rig.alice.as_str();
+    rig.app("shop").await;
+    rig.release("shop").await;
+    let scale = |size: &str| {
+        let web = json!({ "updates": [{ "type": "web", "quantity": 2, "size": size }] });
+        rig.call(alice, "PATCH", "/apps/shop/formation", web)
+    };
+    scale("performance-l").await.expect(200);
+    let capacity = Capacity {
+        resources: Resources {
+            memory_bytes: 1 << 30,
+            cpu_millis: 2000,
+            pids: 1 << 15,
+        },
+        disk_bytes: 1 << 40,
+        disk_free_bytes: 1 << 39,
+        architecture: "x86_64".into(),
+        engine: "none".into(),
+    };
+    let mut tx = rig.controller.state().store.write().await.unwrap();
+    let small = "small".parse().unwrap();
+    nodes::report(&mut tx, &small, &capacity, now())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let error = scale("performance-m").await.expect(422);
+    assert_eq!(
+        error["message"],
+        "web (performance-m) fits on no machine, even an empty one: small: needs 2560 MiB of \
+         memory, the machine has 1024 MiB."
+    );
+    scale("standard-2x").await.expect(200);
 }
