@@ -70,6 +70,8 @@ ids! {
     PodId;
     /// A hostname claimed by an app.
     DomainId;
+    /// A rule that lets one app's pods reach another's.
+    AdmissionId;
     /// A row of the formation: one process type of one app.
     FormationId;
     /// An entry of the append-only record.

@@ -25,6 +25,7 @@ pub mod events;
 pub mod formation;
 pub mod keys;
 pub mod logs;
+pub mod reach;
 pub mod releases;
 pub mod sizes;
 

@@ -7,12 +7,14 @@ mod apps;
 mod builds;
 mod config_vars;
 mod deploy_branch;
+mod dns;
 mod domains;
 mod events;
 mod git_remote;
 mod keys;
 mod logs;
 mod maintenance;
+mod network;
 mod ps;
 mod releases;
 mod run;
@@ -45,6 +47,10 @@ pub(crate) enum Command {
     #[command(flatten)]
     Domains(domains::Command),
     #[command(flatten)]
+    Network(network::Command),
+    #[command(flatten)]
+    Dns(dns::Command),
+    #[command(flatten)]
     Keys(keys::Command),
     #[command(flatten)]
     GitRemote(git_remote::Command),
@@ -70,6 +76,8 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<u8, Failu
         Command::Builds(command) => command.run(session).await,
         Command::Releases(command) => command.run(session).await,
         Command::Domains(command) => command.run(session).await,
+        Command::Network(command) => command.run(session).await,
+        Command::Dns(command) => command.run(session).await,
         Command::Keys(command) => command.run(session).await,
         Command::GitRemote(command) => command.run(session).await,
         Command::DeployBranch(command) => command.run(session).await,

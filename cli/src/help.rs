@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 /// Topics in the order a new user needs them, each with its commands.
-const TOPICS: [(&str, &[&str]); 8] = [
+const TOPICS: [(&str, &[&str]); 9] = [
     ("Start", &["login", "create", "git:remote", "open"]),
     (
         "Apps",
@@ -57,6 +57,17 @@ const TOPICS: [(&str, &[&str]); 8] = [
         ],
     ),
     ("Domains", &["domains", "domains:add", "domains:remove"]),
+    (
+        "Between apps",
+        &[
+            "network",
+            "network:allow",
+            "network:deny",
+            "dns",
+            "dns:set",
+            "dns:unset",
+        ],
+    ),
     (
         "Account",
         &[

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use fairway_api::{
     images::RegistryAccess,
     names::{AppName, BuilderName, Hostname, NodeName, RouterName},
+    network::Subnet,
     secret::Secret,
 };
 use fairway_scheduler::policy::Policy;
 use url::Url;
+
+use crate::network::Choice;
 
 /// Everything a controller has to be told.
 #[derive(Debug, Clone)]
@@ -31,6 +34,11 @@ pub struct Config {
     pub role_credentials: Vec<RoleCredential>,
     /// A push to an app that does not exist makes it.
     pub create_on_push: bool,
+    /// The network of all pods; `None` takes one that the first machine has no route to. It cannot
+    /// be changed once a machine has joined.
+    pub pod_network: Option<Subnet>,
+    /// UDP port of the tunnels between machines.
+    pub vxlan_port: u16,
     /// The most bytes that one app's git repository may have.
     pub repository_bytes_max: u64,
     /// How pods are shared out over the machines.
@@ -54,6 +62,14 @@ pub enum Role {
 }
 
 impl Config {
+    /// What the operator decided of the pod network.
+    pub fn network_choice(&self) -> Choice {
+        Choice {
+            pods: self.pod_network,
+            vxlan_port: self.vxlan_port,
+        }
+    }
+
     /// Where an app answers.
     pub fn web_url(&self, app: &AppName) -> String {
         let port = match self.router_http_port {

@@ -20,6 +20,7 @@ mod events;
 mod formation;
 mod keys;
 mod logs;
+mod network;
 mod releases;
 mod sizes;
 mod tokens;
@@ -82,6 +83,7 @@ fn public() -> Router<AppState> {
         .merge(formation::routes())
         .merge(keys::routes())
         .merge(logs::routes())
+        .merge(network::routes())
         .merge(releases::routes())
         .merge(sizes::routes())
         .merge(tokens::routes())

@@ -47,7 +47,9 @@ pub mod domains;
 pub mod formation;
 pub mod git;
 pub mod keys;
+pub mod network;
 pub mod pods;
+pub mod reach;
 pub mod releases;
 pub mod tokens;
 

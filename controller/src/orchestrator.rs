@@ -14,6 +14,7 @@ use std::{
 use fairway_api::{
     images::ImageRef,
     names::NodeName,
+    network::NetworkPlan,
     nodes::{Capacity, NodeStatus},
     pods::PodSpec,
 };
@@ -41,6 +42,8 @@ pub struct NodeIntent {
     pub pods: Vec<PodSpec>,
     /// Images to keep besides those of `pods`.
     pub keep_images: Vec<ImageRef>,
+    /// `None` for a machine without a subnet of the pod network.
+    pub network: Option<NetworkPlan>,
 }
 
 /// What was seen lately.

@@ -10,6 +10,7 @@
 
 mod carry_out;
 mod load;
+mod networks;
 mod news;
 mod specs;
 mod world;

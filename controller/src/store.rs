@@ -32,6 +32,7 @@ pub mod releases;
 // What the platform does about it.
 pub mod deployments;
 pub mod generations;
+pub mod network;
 pub mod nodes;
 pub mod pods;
 

@@ -14,6 +14,7 @@ use fairway_api::{
     ids::{BuildId, UserId},
     images::{ImageRef, RegistryAccess},
     names::ProcessType,
+    network::VXLAN_PORT_DEFAULT,
     secret::Secret,
 };
 use fairway_scheduler::policy::Policy;
@@ -99,6 +100,8 @@ pub(crate) fn config(dir: &TempDir) -> Config {
             role(Role::Node("one".parse().unwrap()), NODE),
             role(Role::Router("one".parse().unwrap()), ROUTER),
         ],
+        pod_network: None,
+        vxlan_port: VXLAN_PORT_DEFAULT,
         create_on_push: false,
         repository_bytes_max: 1_000_000,
         placement: Policy::default(),

@@ -239,6 +239,10 @@ impl Drop for Platform {
                 drop(Command::new("docker").args(remove).arg(id).output());
             }
         }
+        // What kept its pods apart; there is none where this is not root.
+        let table = format!("fairway_{}", instance.replace('-', "_"));
+        let delete = ["delete", "table", "inet", &table];
+        drop(Command::new("nft").args(delete).output());
     }
 }
 

@@ -7,11 +7,20 @@
 mod controller;
 #[path = "engine/machine.rs"]
 mod machine;
+#[expect(
+    unreachable_pub,
+    dead_code,
+    reason = "it is a part of the end-to-end tests"
+)]
+#[path = "../../e2e/src/machines.rs"]
+mod machines;
 #[path = "engine/registry.rs"]
 mod registry;
 
 #[path = "engine/attached.rs"]
 mod attached;
+#[path = "engine/cluster.rs"]
+mod cluster;
 #[path = "engine/failing.rs"]
 mod failing;
 #[path = "engine/logging.rs"]

@@ -1,14 +1,17 @@
 //! Settings of `fairway up`: flags win over `FAIRWAY_*` variables, they over `fairway.toml`.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
 use clap::{Args, Command};
-use fairway_api::names::{Email, Hostname, NodeName};
+use fairway_api::{
+    names::{Email, Hostname, NodeName},
+    network::Subnet,
+};
 use serde::Deserialize;
 use url::Url;
 
@@ -101,6 +104,18 @@ pub struct Settings {
     #[arg(long, env = "FAIRWAY_BUILD_MINUTES", value_name = "COUNT")]
     pub build_minutes: Option<NonZeroU64>,
 
+    /// Network of all pods, such as 10.64.0.0/11 [default: one that this machine has no route to]
+    #[arg(long, env = "FAIRWAY_POD_NETWORK", value_name = "NETWORK")]
+    pub pod_network: Option<Subnet>,
+
+    /// UDP port of the tunnels between machines [default: 7002]
+    #[arg(long, env = "FAIRWAY_VXLAN_PORT", value_name = "PORT")]
+    pub vxlan_port: Option<u16>,
+
+    /// Where other machines reach this one [default: the address it uses towards the world]
+    #[arg(long, env = "FAIRWAY_UNDERLAY", value_name = "ADDRESS")]
+    pub underlay: Option<IpAddr>,
+
     /// Write progress lines to this pipe or file, and `ready` at the end
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
@@ -147,6 +162,9 @@ impl Settings {
             builds_at_once: self.builds_at_once.or(file.builds_at_once),
             build_memory_mib: self.build_memory_mib.or(file.build_memory_mib),
             build_minutes: self.build_minutes.or(file.build_minutes),
+            pod_network: self.pod_network.or(file.pod_network),
+            vxlan_port: self.vxlan_port.or(file.vxlan_port),
+            underlay: self.underlay.or(file.underlay),
             progress: self.progress,
         }
     }

@@ -17,10 +17,11 @@ use crate::{
     dynos::{Dyno, NewDyno},
     events::Event,
     formation::{Formation, FormationBatch},
-    ids::{BuildId, TokenId},
+    ids::{AdmissionId, BuildId, TokenId},
     keys::{Key, NewKey},
     logs::{LogSession, NewLogSession},
-    names::{AppName, Email, Hostname},
+    names::{AppName, Email, Hostname, ServiceName},
+    reach::{ExternalNameInfo, NetworkRule, NewExternalName, NewNetworkRule},
     releases::{Release, Rollback},
     secret::Secret,
     sizes::Size,
@@ -222,6 +223,60 @@ impl Client {
     /// The app's hostnames.
     pub async fn domains(&self, app: &AppName) -> Result<Vec<Domain>, ClientError> {
         self.list(&format!("/apps/{app}/domains")).await
+    }
+
+    /// Rules of the pod network that name the app on either side.
+    pub async fn network_rules(&self, app: &AppName) -> Result<Vec<NetworkRule>, ClientError> {
+        self.get(&format!("/apps/{app}/network")).await
+    }
+
+    /// Lets another app's pods reach this one's.
+    pub async fn allow_network(
+        &self,
+        app: &AppName,
+        rule: &NewNetworkRule,
+    ) -> Result<NetworkRule, ClientError> {
+        self.call(Method::POST, &format!("/apps/{app}/network"), rule)
+            .await
+    }
+
+    /// Takes such a rule back.
+    pub async fn deny_network(
+        &self,
+        app: &AppName,
+        rule: AdmissionId,
+    ) -> Result<NetworkRule, ClientError> {
+        self.call(Method::DELETE, &format!("/apps/{app}/network/{rule}"), &())
+            .await
+    }
+
+    /// Names of things outside, as the app's pods find them.
+    pub async fn external_names(
+        &self,
+        app: &AppName,
+    ) -> Result<Vec<ExternalNameInfo>, ClientError> {
+        self.get(&format!("/apps/{app}/external-names")).await
+    }
+
+    /// Says what an external name stands for.
+    pub async fn set_external_name(
+        &self,
+        app: &AppName,
+        name: &ServiceName,
+        target: &NewExternalName,
+    ) -> Result<ExternalNameInfo, ClientError> {
+        let path = format!("/apps/{app}/external-names/{name}");
+        self.call(Method::PUT, &path, target).await
+    }
+
+    /// Forgets an external name.
+    pub async fn remove_external_name(
+        &self,
+        app: &AppName,
+        name: &ServiceName,
+    ) -> Result<ExternalNameInfo, ClientError> {
+        let path = format!("/apps/{app}/external-names/{name}");
+        self.call(Method::DELETE, &path, &()).await
     }
 
     /// Claims a hostname.

@@ -231,6 +231,23 @@ fn of_shop(method: &Method, path: &[&str], body: &Value, base: &str) -> Option<V
         ]),
         ("POST", ["domains"]) => fix::domain(body["hostname"].as_str().unwrap(), "custom"),
         ("DELETE", ["domains", hostname]) => fix::domain(hostname, "custom"),
+        ("GET", ["network"]) => json!([
+            fix::network_rule(60, "blog", "shop", Some(5432)),
+            fix::network_rule(61, "shop", "blog", None),
+        ]),
+        ("POST", ["network"]) => {
+            let port = body["port"].as_u64();
+            fix::network_rule(62, body["from"].as_str().unwrap(), "shop", port)
+        }
+        ("DELETE", ["network", _]) => fix::network_rule(60, "blog", "shop", Some(5432)),
+        ("GET", ["external-names"]) => json!([
+            fix::external_name("cache", &json!({ "addresses": ["10.1.2.3", "10.1.2.4"] })),
+            fix::external_name("db", &json!({ "hostname": "db.example.com" })),
+        ]),
+        ("PUT", ["external-names", name]) => fix::external_name(name, body),
+        ("DELETE", ["external-names", name]) => {
+            fix::external_name(name, &json!({ "hostname": "db.example.com" }))
+        }
         ("GET", ["events"]) => fix::events(),
         ("POST", ["log-sessions"]) => json!({
             "id": "00000000-0000-7000-8000-000000000070",

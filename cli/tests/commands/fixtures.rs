@@ -146,6 +146,23 @@ pub(crate) fn domain(hostname: &str, kind: &str) -> Value {
             "acm_status": null, "acm_status_reason": null, "created_at": AT, "updated_at": AT })
 }
 
+pub(crate) fn network_rule(number: u32, from: &str, to: &str, port: Option<u64>) -> Value {
+    let app = |name: &str| json!({ "id": uuid(2), "name": name });
+    json!({ "id": uuid(number), "from": app(from), "to": app(to), "port": port,
+            "created_at": AT })
+}
+
+/// `target` has a hostname or addresses, as the request for it.
+pub(crate) fn external_name(name: &str, target: &Value) -> Value {
+    let mut shown = json!({ "name": name, "dns": format!("{name}.shop.internal"),
+                            "created_at": AT });
+    match target["hostname"].as_str() {
+        Some(hostname) => shown["hostname"] = hostname.into(),
+        None => shown["addresses"] = target["addresses"].clone(),
+    }
+    shown
+}
+
 pub(crate) fn key(number: u32, comment: &str) -> Value {
     json!({ "id": uuid(number), "fingerprint": format!("SHA256:fingerprint{number}/+"),
             "public_key": format!("ssh-ed25519 AAAA{number} {comment}"), "comment": comment,

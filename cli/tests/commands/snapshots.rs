@@ -4,7 +4,7 @@
 use crate::person::{Person, run};
 
 /// A file name and the command line it is about. Each runs once as it is and once with `--json`.
-const COMMANDS: [&[&str]; 46] = [
+const COMMANDS: [&[&str]; 54] = [
     &["apps"],
     &["create", "shop"],
     &["create"],
@@ -57,6 +57,14 @@ const COMMANDS: [&[&str]; 46] = [
     &["domains"],
     &["domains:add", "www.example.com"],
     &["domains:remove", "www.example.com"],
+    &["network"],
+    &["network:allow", "blog", "--port", "5432"],
+    &["network:deny", "blog"],
+    &["network:deny", "wiki"],
+    &["dns"],
+    &["dns:set", "db", "db.example.com"],
+    &["dns:set", "cache", "10.1.2.3", "10.1.2.4"],
+    &["dns:unset", "db"],
     &["keys"],
     &["keys:remove", "work"],
     &["events"],

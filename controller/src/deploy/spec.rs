@@ -8,6 +8,7 @@ use fairway_api::{
     config_vars::ConfigVars,
     ids::AppId,
     names::{AppName, ProcessType},
+    network::DNS_SUFFIX,
     pods::{PORT_DEFAULT, PodSpec, RestartPolicy},
     secret::Secret,
     sizes::{self, Resources, SIZE_DEFAULT},
@@ -119,6 +120,10 @@ fn environment(pod: &Pod, runs: &Runs<'_>, port: Option<u16>) -> BTreeMap<String
         .chain(added)
         .map(|(name, value)| (name.as_str().to_owned(), value.clone()))
         .collect();
+    // As Docker and Kubernetes name them; an app's own variable of that name wins.
+    for (name, value) in service_variables(runs) {
+        env.entry(name).or_insert_with(|| Secret::new(value));
+    }
     let mut set = |name: &str, value: String| env.insert(name.into(), Secret::new(value));
     set("DYNO", pod.name.clone());
     set("FAIRWAY_APP", runs.app_name.to_string());
@@ -130,6 +135,29 @@ fn environment(pod: &Pod, runs: &Runs<'_>, port: Option<u16>) -> BTreeMap<String
         set("PORT", port.to_string());
     }
     env
+}
+
+/// Where the app's other processes are: `WEB_SERVICE_HOST` and, for one that gets requests,
+/// `WEB_SERVICE_PORT`. The host is a name of the pod network and not an address: pods come and go.
+fn service_variables(runs: &Runs<'_>) -> Vec<(String, String)> {
+    let mut variables = vec![];
+    let Some(image) = &runs.release.image else {
+        return variables;
+    };
+    for process_type in image
+        .processes
+        .keys()
+        .filter(|it| it.as_str() != RELEASE_PHASE_TYPE)
+    {
+        let name = process_type.as_str().to_ascii_uppercase().replace('-', "_");
+        let host = format!("{process_type}.{}.{DNS_SUFFIX}", runs.app_name);
+        variables.push((format!("{name}_SERVICE_HOST"), host));
+        if process_type.is_web() {
+            let port = web_port(image).to_string();
+            variables.push((format!("{name}_SERVICE_PORT"), port));
+        }
+    }
+    variables
 }
 
 fn resources(pod: &Pod) -> Resources {

@@ -5,6 +5,7 @@ mod apps;
 mod bad_input;
 mod internal;
 mod lists;
+mod network;
 mod schema;
 mod streams;
 

@@ -99,7 +99,12 @@ impl Orchestrator for Cluster {
             .reserve(&self.store, count, floor)
             .await
             .context("reserve generations of node plans")?;
-        for (published, node, NodeIntent { pods, keep_images }) in changed {
+        for (published, node, intent) in changed {
+            let NodeIntent {
+                pods,
+                keep_images,
+                network,
+            } = intent;
             let generation = generations.take();
             let registry = self.registry.clone();
             let plan = NodePlan {
@@ -108,7 +113,7 @@ impl Orchestrator for Cluster {
                 registry,
                 pods,
                 keep_images,
-                network: None,
+                network,
             };
             published.publish(Arc::new(plan));
         }
@@ -140,9 +145,11 @@ fn lost_after(slack_secs: u64) -> Duration {
 /// True when what was published is not what is wanted, or its machine refuses it as too old.
 fn needs(published: &Published<NodePlan>, intent: &NodeIntent) -> bool {
     published.is_behind()
-        || published
-            .newest()
-            .is_none_or(|plan| plan.pods != intent.pods || plan.keep_images != intent.keep_images)
+        || published.newest().is_none_or(|plan| {
+            plan.pods != intent.pods
+                || plan.keep_images != intent.keep_images
+                || plan.network != intent.network
+        })
 }
 
 /// True when a report says something that the one before did not. Free disk space moves all the
@@ -156,4 +163,6 @@ fn says_more(before: &NodeStatus, status: &NodeStatus) -> bool {
     before.generation != status.generation
         || before.pods != status.pods
         || capacity != status.capacity
+        || before.network.underlay != status.network.underlay
+        || before.network.can_join != status.network.can_join
 }

@@ -20,7 +20,7 @@ use crate::{
         Db, StoreError, apps, deployments,
         events::{self, ACTOR_PLATFORM},
         formation::{self, FormationRow},
-        nodes, pods, releases,
+        network, nodes, pods, releases,
     },
 };
 
@@ -35,7 +35,11 @@ pub(super) async fn write(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let news = &world.news;
-    if decision.steps.is_empty() && news.pods.is_empty() && news.nodes.is_empty() {
+    if decision.steps.is_empty()
+        && news.pods.is_empty()
+        && news.nodes.is_empty()
+        && news.subnets.is_empty()
+    {
         return Ok(());
     }
     let mut tx = state.store.write_relaxed().await?;
@@ -43,6 +47,11 @@ pub(super) async fn write(
         if let Some(seen) = world.seen.get(name) {
             nodes::report(&mut tx, name, seen.capacity(), now).await?;
         }
+    }
+    for (pods, machine) in &news.subnets {
+        network::set_pods(&mut tx, *pods, now).await?;
+        network::free_subnets(&mut tx).await?;
+        network::set_subnet(&mut tx, machine, now).await?;
     }
     for (app, event) in news::events(world, decision) {
         let app = world.apps.get(&app).map(|known| known.row.app());

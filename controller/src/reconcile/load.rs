@@ -13,6 +13,8 @@ use fairway_api::{
     dynos::RUN_TTL_SECS_MAX,
     ids::{AppId, DeploymentId, PodId, ReleaseId},
     names::{Hostname, ProcessType, SizeName},
+    network::Admission,
+    reach::NetworkRule,
     sizes::{self, SIZE_DEFAULT},
 };
 use fairway_scheduler::snapshot::{App, Deployment, Pod, PodKind, Release, ReleaseType, Want};
@@ -20,6 +22,7 @@ use fairway_scheduler::snapshot::{App, Deployment, Pod, PodKind, Release, Releas
 use super::specs::Specs;
 use crate::{
     deploy::spec::web_port,
+    network::Reach,
     routing::Edge,
     store::{
         Db, StoreError,
@@ -27,6 +30,7 @@ use crate::{
         deployments::{self, DeploymentRow},
         domains,
         formation::{self, FormationRow},
+        network,
         pods::{self, PodRow},
         releases::ReleaseRow,
     },
@@ -47,6 +51,7 @@ pub(super) struct Known {
     /// What only one-off pods have, sealed.
     pub(super) one_offs: BTreeMap<PodId, String>,
     pub(super) edge: Edge,
+    pub(super) reach: Reach,
 }
 
 /// The rows that belong to one app.
@@ -57,6 +62,7 @@ struct Rows {
     deployments: Vec<DeploymentRow>,
     formation: Vec<FormationRow>,
     hostnames: Vec<Hostname>,
+    reach: Reach,
 }
 
 /// Reads every app.
@@ -85,6 +91,16 @@ pub(super) async fn all(db: &mut Db, specs: &mut Specs) -> Result<Vec<(App, Know
             rows.hostnames.push(domain.hostname);
         }
     }
+    for rule in network::rules(db).await? {
+        if let Some(rows) = rows.get_mut(&rule.to.id) {
+            rows.reach.admits.push(admission(rule));
+        }
+    }
+    for row in network::external_names(db).await? {
+        if let Some(rows) = rows.get_mut(&row.app) {
+            rows.reach.external.push(row.name);
+        }
+    }
     let mut loaded = Vec::with_capacity(rows.len());
     for rows in rows.into_values() {
         loaded.push(rows.assemble(db, specs).await?);
@@ -104,12 +120,21 @@ pub(super) async fn one(
         Err(error) => return Err(error),
     };
     let domains = domains::of_app(db, id).await?;
+    let rules = network::rules_of(db, id).await?.into_iter();
+    let external = network::external_names_of(db, id).await?;
     let rows = Rows {
         app,
         pods: pods::of_app(db, id).await?,
         deployments: deployments::open_of(db, id).await?,
         formation: formation::list(db, id).await?,
         hostnames: domains.into_iter().map(|it| it.hostname).collect(),
+        reach: Reach {
+            admits: rules
+                .filter(|rule| rule.to.id == id)
+                .map(admission)
+                .collect(),
+            external: external.into_iter().map(|row| row.name).collect(),
+        },
     };
     Ok(Some(rows.assemble(db, specs).await?))
 }
@@ -122,6 +147,7 @@ impl Rows {
             deployments: vec![],
             formation: vec![],
             hostnames: vec![],
+            reach: Reach::default(),
         }
     }
 
@@ -160,6 +186,7 @@ impl Rows {
             releases,
             one_offs: one_offs.collect(),
             edge,
+            reach: self.reach,
         };
         Ok((app, known))
     }
@@ -184,6 +211,13 @@ impl Rows {
             }
         }
         Ok(releases)
+    }
+}
+
+fn admission(rule: NetworkRule) -> Admission {
+    Admission {
+        app: rule.from.id,
+        port: rule.port,
     }
 }
 

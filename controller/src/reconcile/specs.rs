@@ -89,6 +89,7 @@ impl Specs {
                     }
                 }
             }
+            orders.network = world.network_plan(state, node, &orders.pods);
             intent.nodes.insert(node.clone(), orders);
         }
         Ok(intent)

@@ -565,3 +565,49 @@ async fn a_crash_of_a_serving_pod_is_told_and_leaves_the_table() {
         PodPhase::Running { ready: true }
     ));
 }
+
+#[tokio::test]
+async fn a_machine_gets_a_subnet_for_good_and_is_told_of_its_pods_apps() {
+    let mut platform = Platform::with_live_app("shop").await;
+    assert_eq!(platform.newest_plan().network, None, "its agent cannot");
+    platform.network.can_join = true;
+    platform.network.underlay = Some([192, 0, 2, 1].into());
+    platform.report().await;
+    let plan = platform.orders(|plan| plan.network.is_some()).await;
+    let network = plan.network.unwrap();
+    assert_eq!((network.host_ports, network.peers), (vec![8080], vec![]));
+    let [shop] = &network.apps[..] else {
+        panic!("{:?}", network.apps);
+    };
+    assert_eq!((shop.name.as_str(), shop.pods.len()), ("shop", 1));
+    assert!(shop.pods[0].serves && shop.pods[0].address.is_none());
+
+    platform.rig.app("friend").await;
+    let alice = platform.rig.alice.clone();
+    let call = async |method: &str, path: &str, body: Value| {
+        platform.rig.call(&alice, method, path, body).await
+    };
+    call("POST", "/apps/shop/network", json!({ "from": "friend" }))
+        .await
+        .expect(201);
+    call(
+        "PUT",
+        "/apps/shop/external-names/db",
+        json!({ "hostname": "db.example.com" }),
+    )
+    .await
+    .expect(200);
+    let told = |plan: &fairway_api::nodes::NodePlan| {
+        plan.network.as_ref().is_some_and(|network| {
+            let names: Vec<_> = network.apps.iter().map(|app| app.name.as_str()).collect();
+            let shop = network.apps.iter().find(|app| app.name.as_str() == "shop");
+            names.contains(&"friend")
+                && shop.is_some_and(|it| it.admits.len() == 1 && it.external.len() == 1)
+        })
+    };
+    platform.orders(told).await;
+
+    platform.crash_and_start().await;
+    let after = platform.orders(|plan| plan.network.is_some()).await;
+    assert_eq!(after.network.unwrap().subnet, network.subnet);
+}

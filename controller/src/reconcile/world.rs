@@ -17,15 +17,17 @@ use fairway_api::{
 };
 use fairway_scheduler::{
     Planner,
-    action::{Action, Decision},
+    action::{Action, Decision, Step},
     snapshot::{App, Facts, Node, NodeState, PodIntent, Router, Routers, Snapshot},
 };
 
 use super::{
     load::{self, Known},
+    networks::{self, Networks, NewSubnets},
     specs::Specs,
 };
 use crate::{
+    network::Reach,
     observed::before,
     orchestrator::{NodeSeen, Observation, Orchestrator},
     routing::Routing,
@@ -47,6 +49,7 @@ pub(super) struct World {
     pub(super) nodes: BTreeMap<NodeName, NodeRow>,
     pub(super) seen: BTreeMap<NodeName, NodeSeen>,
     pub(super) routing: Routing,
+    pub(super) networks: Networks,
     /// The newest observation that is in here.
     observed: u64,
     silent: BTreeSet<NodeName>,
@@ -65,6 +68,8 @@ pub(super) struct News {
     pub(super) nodes: BTreeSet<NodeName>,
     /// Machines that may have to run something else than before.
     pub(super) orders: BTreeSet<NodeName>,
+    /// Subnets that the database does not have.
+    pub(super) subnets: NewSubnets,
 }
 
 impl World {
@@ -86,6 +91,7 @@ impl World {
             nodes: BTreeMap::new(),
             seen: BTreeMap::new(),
             routing: Routing::default(),
+            networks: Networks::default(),
             observed: 0,
             silent: BTreeSet::new(),
             silence_counts: false,
@@ -96,6 +102,7 @@ impl World {
             world.set_app(app, known);
         }
         world.load_nodes(&mut tx).await?;
+        world.load_subnets(&mut tx).await?;
         Ok(world)
     }
 
@@ -119,6 +126,7 @@ impl World {
         }
         if changed.nodes {
             self.load_nodes(&mut tx).await?;
+            self.load_subnets(&mut tx).await?;
         }
         Ok(())
     }
@@ -139,6 +147,7 @@ impl World {
 
     fn set_app(&mut self, mut app: App, known: Known) {
         self.note_orders_of(app.id);
+        self.note_network_of(app.id);
         if let Some(remembered) = self.planner.snapshot().apps.get(&app.id) {
             for (id, pod) in &mut app.pods {
                 // What was observed may be newer here.
@@ -151,17 +160,23 @@ impl World {
         let id = app.id;
         let before = self.apps.get(&id).map_or(&[][..], |it| &it.edge.hostnames);
         self.routing.claim(id, before, &known.edge.hostnames);
+        let nothing = Reach::default();
+        let admitted = self.apps.get(&id).map_or(&nothing, |it| &it.reach);
+        self.networks.admit(id, admitted, &known.reach);
         self.planner.set_app(app);
         self.apps.insert(id, known);
         self.note_orders_of(id);
+        self.note_network_of(id);
     }
 
     fn remove_app(&mut self, id: AppId, specs: &mut Specs) {
         self.note_orders_of(id);
+        self.note_network_of(id);
         self.planner.remove_app(id);
         specs.forget(id);
         if let Some(known) = self.apps.remove(&id) {
             self.routing.remove(id, &known.edge.hostnames);
+            self.networks.admit(id, &known.reach, &Reach::default());
         }
     }
 
@@ -206,6 +221,8 @@ impl World {
         self.silence_counts = silence_counts;
         for (name, seen) in changed {
             self.observe_node(&name, &seen);
+            let choice = state.config.network_choice();
+            self.hear_network(&name, &seen.status.network, &choice);
             self.seen.insert(name, seen);
         }
         for name in touched {
@@ -240,10 +257,14 @@ impl World {
             }
         }
         for (app, id, before, status) in heard {
+            let shows = networks::shows(before.as_ref(), &status);
             // Of several reports between two writes the first one's before is what is stored.
             self.news.pods.entry(id).or_insert((app, before));
             self.planner
                 .observe(app, id, |pod| pod.status = Some(status));
+            if shows {
+                self.note_network_of(app);
+            }
         }
         for (app, id) in gone {
             self.planner.observe(app, id, |pod| pod.gone = true);
@@ -342,6 +363,16 @@ impl World {
                 self.routing.set(app, &known.edge);
             }
         }
+        let told = |step: &&Step| moves_pods(&step.action);
+        let moved: BTreeSet<AppId> = decision
+            .steps
+            .iter()
+            .filter(told)
+            .map(|it| it.app)
+            .collect();
+        for app in moved {
+            self.note_network_of(app);
+        }
     }
 
     /// Brings what stands beside the planner up to date with a decision that was written and told.
@@ -378,6 +409,14 @@ impl World {
     pub(super) fn release(&self, app: AppId, id: ReleaseId) -> Option<&ReleaseRow> {
         Some(&**self.apps.get(&app)?.releases.get(&id)?)
     }
+}
+
+/// True for what changes which pods the others see, or which of them serve.
+fn moves_pods(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Retire { .. } | Action::Remove { .. } | Action::Switch { .. }
+    )
 }
 
 impl Known {

@@ -130,7 +130,10 @@ pub(crate) async fn routes() -> Result<Vec<(Subnet, String)>, MachineError> {
 
 /// True if the machine has this network device: the engine may run in another network namespace.
 pub(crate) fn has_device(name: &str) -> bool {
-    Path::new("/sys/class/net").join(name).exists()
+    // Not in /sys/class/net: that shows the namespace it was mounted in.
+    let devices = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    let mut names = devices.lines().filter_map(|line| line.split_once(':'));
+    names.any(|(device, _)| device.trim() == name)
 }
 
 /// The tunnel as it is.

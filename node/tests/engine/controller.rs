@@ -1,6 +1,7 @@
 //! A controller as an agent sees it: the internal endpoints, over real HTTP.
 
 use std::{
+    net::Ipv4Addr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -25,7 +26,7 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-const TOKEN: &str = "node-token";
+pub(crate) const TOKEN: &str = "node-token";
 
 pub(crate) struct Shared {
     pub(crate) plan: watch::Sender<Option<NodePlan>>,
@@ -46,6 +47,10 @@ pub(crate) struct Controller {
 
 impl Controller {
     pub(crate) async fn start() -> Self {
+        Self::start_at([127, 0, 0, 1].into()).await
+    }
+
+    pub(crate) async fn start_at(address: Ipv4Addr) -> Self {
         let (terminals, joined) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             plan: watch::Sender::new(None),
@@ -62,7 +67,7 @@ impl Controller {
             .route("/internal/attach/{id}", any(attach))
             .layer(DefaultBodyLimit::max(8 << 20))
             .with_state(shared.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap())
             .parse()
             .unwrap();

@@ -124,32 +124,7 @@ impl Machine {
 
     /// A web pod that runs a shell script.
     pub(crate) fn pod(&self, script: &str) -> PodSpec {
-        PodSpec {
-            id: PodId::generate(),
-            app: AppId::generate(),
-            app_name: "shop".parse().unwrap(),
-            name: "web.1".into(),
-            process_type: "web".parse().unwrap(),
-            release: 1,
-            image: self.registry.image(),
-            command: Some(["sh", "-c", script].map(Into::into).into()),
-            entrypoint: None,
-            env: [("PORT".into(), "8080".to_owned().into())].into(),
-            resources: Resources {
-                memory_bytes: 64 << 20,
-                cpu_millis: 1_000,
-                pids: 64,
-            },
-            port: Some(8080),
-            checks: Some(Checks::for_port()),
-            stop: StopPolicy {
-                signal: "SIGTERM".into(),
-                grace_secs: 10,
-            },
-            restart: RestartPolicy::Always,
-            time_to_live_secs: None,
-            attach: None,
-        }
+        web(&self.registry, script)
     }
 
     /// A pod that is up as soon as it has run for no time at all.
@@ -291,6 +266,36 @@ impl Drop for Machine {
         }
         docker(&["rmi", &self.registry.image().to_string()]);
         self.remove_packet_filter();
+    }
+}
+
+/// A web pod that runs a shell script.
+pub(crate) fn web(registry: &Registry, script: &str) -> PodSpec {
+    PodSpec {
+        id: PodId::generate(),
+        app: AppId::generate(),
+        app_name: "shop".parse().unwrap(),
+        name: "web.1".into(),
+        process_type: "web".parse().unwrap(),
+        release: 1,
+        image: registry.image(),
+        command: Some(["sh", "-c", script].map(Into::into).into()),
+        entrypoint: None,
+        env: [("PORT".into(), "8080".to_owned().into())].into(),
+        resources: Resources {
+            memory_bytes: 64 << 20,
+            cpu_millis: 1_000,
+            pids: 64,
+        },
+        port: Some(8080),
+        checks: Some(Checks::for_port()),
+        stop: StopPolicy {
+            signal: "SIGTERM".into(),
+            grace_secs: 10,
+        },
+        restart: RestartPolicy::Always,
+        time_to_live_secs: None,
+        attach: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A registry with one image: a static busybox and its links.
 
-use std::{fs, sync::Arc};
+use std::{fs, net::Ipv4Addr, sync::Arc};
 
 use axum::{
     Router,
@@ -42,12 +42,16 @@ pub(crate) struct Registry {
 impl Registry {
     /// `unique` makes the image one of its own, so that removing it disturbs no other test.
     pub(crate) async fn start(unique: &str) -> Self {
+        Self::start_at([127, 0, 0, 1].into(), unique).await
+    }
+
+    pub(crate) async fn start_at(address: Ipv4Addr, unique: &str) -> Self {
         let image = Arc::new(Image::make(unique));
         let router = Router::new()
             .route("/v2/", get(hello))
             .route("/v2/apps/shop/{kind}/{digest}", get(blob))
             .with_state(image.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {

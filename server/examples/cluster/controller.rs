@@ -58,6 +58,8 @@ pub(crate) async fn run(
             plain_http: true,
         },
         role_credentials,
+        pod_network: None,
+        vxlan_port: fairway_api::network::VXLAN_PORT_DEFAULT,
         create_on_push: false,
         repository_bytes_max: 1_000_000,
         placement: Policy::default(),

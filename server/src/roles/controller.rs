@@ -7,6 +7,7 @@ use clap::Args;
 use fairway_api::{
     images::RegistryAccess,
     names::{BuilderName, Hostname, NodeName, RouterName},
+    network::{Subnet, VXLAN_PORT_DEFAULT},
 };
 use fairway_controller::{Config, Controller, Policy, Role, RoleCredential};
 use tokio::net::TcpListener;
@@ -58,6 +59,12 @@ pub struct ControllerArgs {
     /// Make an app when somebody pushes to a name that is not taken
     #[arg(long)]
     create_on_push: bool,
+    /// Network of all pods, such as 10.64.0.0/11 [default: one that the first machine has no route to]
+    #[arg(long, value_name = "NETWORK")]
+    pod_network: Option<Subnet>,
+    /// UDP port of the tunnels between machines
+    #[arg(long, value_name = "PORT", default_value_t = VXLAN_PORT_DEFAULT)]
+    vxlan_port: u16,
 }
 
 impl ControllerArgs {
@@ -111,6 +118,8 @@ impl ControllerArgs {
                 credential(Role::Node(self.node), &identity.node_token),
                 credential(Role::Router(self.router), &identity.router_token),
             ],
+            pod_network: self.pod_network,
+            vxlan_port: self.vxlan_port,
             create_on_push: self.create_on_push,
             placement: Policy::default(),
             repository_bytes_max: up::REPOSITORY_BYTES_MAX,

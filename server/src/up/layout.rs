@@ -2,7 +2,7 @@
 //! data directory.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -12,6 +12,7 @@ use fairway_api::{
     client::Client,
     images::RegistryAccess,
     names::{BuilderName, Email, Hostname, NodeName, RouterName},
+    network::{Subnet, VXLAN_PORT_DEFAULT},
 };
 use fairway_builder::{BUILDS_AT_ONCE_DEFAULT, BuildSettings};
 use fairway_controller::{Policy, Role, RoleCredential};
@@ -43,6 +44,9 @@ pub(super) struct Layout {
     public_url: Option<Url>,
     node_name: NodeName,
     create_on_push: bool,
+    pod_network: Option<Subnet>,
+    vxlan_port: u16,
+    underlay: Option<IpAddr>,
     buildpacks: PathBuf,
     builds: Builds,
 }
@@ -134,6 +138,9 @@ impl Layout {
                 .node_name
                 .map_or_else(|| Ok(this_machine()), anyhow::Ok)?,
             create_on_push: settings.create_on_push.unwrap_or(false),
+            pod_network: settings.pod_network,
+            vxlan_port: settings.vxlan_port.unwrap_or(VXLAN_PORT_DEFAULT),
+            underlay: settings.underlay,
             buildpacks: settings
                 .buildpacks
                 .map_or_else(find_buildpacks, given_buildpacks)?,
@@ -180,6 +187,8 @@ impl Layout {
                 credential(Role::Node(self.node_name.clone()), &identity.node_token),
                 credential(Role::Router(self.router_name()?), &identity.router_token),
             ],
+            pod_network: self.pod_network,
+            vxlan_port: self.vxlan_port,
             create_on_push: self.create_on_push,
             placement: Policy::default(),
             repository_bytes_max: REPOSITORY_BYTES_MAX,
@@ -229,7 +238,7 @@ impl Layout {
             data_dir: self.data.join("node"),
             client: client.with_token(identity.node_token.clone()),
             docker_socket: DOCKER_SOCKET_DEFAULT.into(),
-            underlay: None,
+            underlay: self.underlay,
         }
     }
 

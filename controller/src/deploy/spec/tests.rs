@@ -144,6 +144,8 @@ fn the_platform_has_the_last_word_in_the_environment() {
         ("web.1".into(), "v7".into())
     );
     assert_eq!(env("FAIRWAY_COMMIT"), "1a2b3c4d".repeat(5));
+    assert_eq!(env("WEB_SERVICE_HOST"), "web.shop.internal");
+    assert_eq!(env("WEB_SERVICE_PORT"), "8080");
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub(super) struct Platform {
     plan: Option<NodePlan>,
     /// What the agent reports.
     pub(super) pods: BTreeMap<PodId, PodStatus>,
+    pub(super) network: NetworkStatus,
     /// The last number of an address that was given to a pod.
     addresses: u8,
     table: RouteTable,
@@ -49,6 +50,7 @@ impl Platform {
             generation: 0,
             plan: None,
             pods: BTreeMap::new(),
+            network: NetworkStatus::default(),
             addresses: 0,
             table: RouteTable::default(),
             draining: BTreeMap::new(),
@@ -229,7 +231,7 @@ impl Platform {
                 engine: "none".into(),
             },
             pods: self.pods.values().cloned().collect(),
-            network: NetworkStatus::default(),
+            network: self.network.clone(),
         }
     }
 
