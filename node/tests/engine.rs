@@ -7,11 +7,7 @@
 mod controller;
 #[path = "engine/machine.rs"]
 mod machine;
-#[expect(
-    unreachable_pub,
-    dead_code,
-    reason = "it is a part of the end-to-end tests"
-)]
+#[expect(unreachable_pub, reason = "it is a part of the end-to-end tests")]
 #[path = "../../e2e/src/machines.rs"]
 mod machines;
 #[path = "engine/registry.rs"]
