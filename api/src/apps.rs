@@ -31,7 +31,7 @@ pub struct App {
     pub region: Named,
     pub stack: Named,
     pub build_stack: Named,
-    /// Bytes in the app's git repository.
+    /// Bytes of the app's git repository after the last push; null before the first.
     pub repo_size: Option<u64>,
     /// Bytes of the current release's image, compressed.
     pub slug_size: Option<u64>,

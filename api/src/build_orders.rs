@@ -12,7 +12,7 @@ use crate::{
     apps::AppRef,
     builds::{BuildpackRef, PushedCommit},
     checks::Checks,
-    ids::{BuildId, ReleaseId},
+    ids::{AppId, BuildId, ReleaseId},
     images::{ImageRef, RegistryAccess},
     names::{AppName, BranchName, BuilderName, ConfigName, ProcessType},
     placement::Placement,
@@ -68,6 +68,13 @@ pub struct GitGrant {
     pub repository_bytes_max: u64,
     /// The app was made by this push (create-on-push).
     pub created: bool,
+}
+
+/// `POST /internal/git/size`: how large an app's repository is after a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositorySize {
+    pub app: AppId,
+    pub bytes: u64,
 }
 
 /// `POST /internal/builds`: queues a build of a commit whose source this builder holds.

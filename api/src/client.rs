@@ -8,6 +8,7 @@ mod builder;
 mod node;
 mod platform;
 mod router;
+mod wanted;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub use attach::{
     AttachControl, AttachFrame, AttachReceiver, AttachSender, AttachSocket, AttachSocketError,
 };
 pub use platform::ByteStream;
+pub use wanted::{Pace, Passed};
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -38,6 +38,7 @@ pub mod nodes;
 pub mod placement;
 pub mod pods;
 pub mod routes;
+pub mod wanted;
 
 // What every answer shares.
 pub mod engine;

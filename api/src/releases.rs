@@ -23,7 +23,7 @@ pub struct Release {
     pub description: String,
     pub status: ReleaseStatus,
     pub current: bool,
-    /// It has an image and did not fail, so one can go back to it.
+    /// It did not fail and its image is kept, so one can go back to it.
     pub eligible_for_rollback: bool,
     pub user: UserRef,
     pub addon_plan_names: Vec<String>,

@@ -83,6 +83,7 @@ pub async fn create(
         created_at: now,
         updated_at: now,
         released_at: None,
+        repository_bytes: None,
     };
     apps::insert(tx, &app)
         .await
@@ -179,11 +180,12 @@ pub async fn destroy(tx: &mut WriteTx, app: &AppRef, caller: &Caller) -> Answer<
     let message = format!("App {} was destroyed.", app.name);
     let actor = caller.account.email.as_str();
     apps::delete(tx, app.id).await?;
-    events::record(tx, Some(app), actor, "app.destroyed", &message).await?;
+    events::record(tx, Some(app), actor, events::APP_DESTROYED, &message).await?;
     Ok(())
 }
 
-/// Removes what a destroyed app kept in files, and lets go of everybody who waits for its builds.
+/// Removes what a destroyed app kept in the controller's files, lets go of everybody who waits for
+/// its builds, and has the others remove what they keep of it.
 pub async fn forget(state: &AppState, app: AppId, builds: Vec<fairway_api::ids::BuildId>) {
     for build in builds {
         state.leases.end(build);
@@ -191,6 +193,7 @@ pub async fn forget(state: &AppState, app: AppId, builds: Vec<fairway_api::ids::
     }
     state.logs.forget(app).await;
     state.builds_changed.ring();
+    state.destroyed.ring();
     state.wake.app(app);
 }
 

@@ -24,6 +24,7 @@ use fairway_api::{
     logs::{LogLine, LogSource},
     names::{AppName, BuilderName},
     secret::Secret,
+    wanted::image_repository,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -219,7 +220,7 @@ async fn order(state: &AppState, db: &mut Db, build: &BuildRow) -> Answer<BuildO
         app: app.app(),
         commit: build.source.clone(),
         registry: state.config.registry.clone(),
-        repository: format!("apps/{}", app.id),
+        repository: image_repository(app.id),
         previous_image: previous.map(|built| built.image),
         env: vars
             .into_iter()

@@ -13,6 +13,10 @@ use url::Url;
 
 use crate::network::Choice;
 
+/// Images kept per app unless the operator says otherwise: far enough back to leave a bad week
+/// behind, and little beside what builds keep.
+pub const IMAGES_KEPT_DEFAULT: usize = 10;
+
 /// Everything a controller has to be told.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -43,6 +47,8 @@ pub struct Config {
     pub repository_bytes_max: u64,
     /// How pods are shared out over the machines.
     pub placement: Policy,
+    /// How many different images that ran stay in the registry per app, for rollbacks; at least 1.
+    pub images_kept: usize,
 }
 
 /// What a part of the platform is, and how it proves it.

@@ -22,6 +22,7 @@ use crate::{
     state::{AppState, Parts},
     store::{self, Store, columns::now},
     wake::{Bell, Wake},
+    wanted::Notices,
 };
 
 /// A controller with its files open. It listens on nothing itself: whoever starts it serves
@@ -58,6 +59,7 @@ impl Controller {
             attach: Rendezvous::default(),
             wake: Wake::default(),
             builds_changed: Bell::default(),
+            destroyed: Notices::default(),
             closing: CancellationToken::new(),
             lock,
             leases: Leases::default(),

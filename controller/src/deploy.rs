@@ -68,6 +68,7 @@ pub async fn release_from_build(
         image: Some(image.clone()),
         commit: Some(build.source.id.clone()),
         config_version: app.config_version,
+        image_expired: false,
         created_at: now,
         updated_at: now,
     };
@@ -111,6 +112,7 @@ pub async fn release_from_config(
         commit: base.as_ref().and_then(|base| base.commit.clone()),
         image: base.and_then(|base| base.image),
         config_version,
+        image_expired: false,
         created_at: now,
         updated_at: now,
     };
@@ -160,6 +162,12 @@ pub fn can_return_to(release: &ReleaseRow) -> Result<(), DeployError> {
     if release.status == ReleaseStatus::Failed {
         return Err(DeployError::Refused(format!(
             "v{version} failed when it was deployed; it never ran."
+        )));
+    }
+    if release.image_expired {
+        return Err(DeployError::Refused(format!(
+            "The image of v{version} is no longer kept: it is too old. Roll back to a newer \
+             release, or push its commit again."
         )));
     }
     Ok(())

@@ -56,9 +56,10 @@ pub mod tokens;
 // What is done about it.
 pub mod deploy;
 mod reconcile;
+pub mod wanted;
 
 pub use accounts::{readable_password, reset_password};
-pub use config::{Config, Role, RoleCredential};
+pub use config::{Config, IMAGES_KEPT_DEFAULT, Role, RoleCredential};
 pub use controller::Controller;
 pub use fairway_scheduler::policy::Policy;
 pub use http::not_found;

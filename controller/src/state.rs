@@ -16,6 +16,7 @@ use crate::{
     secrets::Secrets,
     store::Store,
     wake::{Bell, Wake},
+    wanted::Notices,
 };
 
 /// The parts of a running controller.
@@ -39,6 +40,8 @@ pub struct Parts {
     /// Rings when a build is queued, ends, or its push does; and when a deployment ends, since that
     /// lets the app's next build start.
     pub builds_changed: Bell,
+    /// Changes when an app is destroyed: what it had on disks may go.
+    pub destroyed: Notices,
     /// The process ends: answers that wait for something, and streams, end now.
     pub closing: CancellationToken,
     /// Held as long as the folder is in use.

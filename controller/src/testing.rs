@@ -105,6 +105,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
         create_on_push: false,
         repository_bytes_max: 1_000_000,
         placement: Policy::default(),
+        images_kept: 2,
     }
 }
 
@@ -245,9 +246,16 @@ impl Rig {
     /// Builds and releases an app with the process types `web` and `worker`, as a push does, and
     /// makes the release the current one, as the reconcile loop does.
     pub(crate) async fn release(&self, app: &str) -> BuildOrder {
+        self.release_image(app, 0xab).await
+    }
+
+    /// The same with an image of its own: its digest is this byte again and again.
+    pub(crate) async fn release_image(&self, app: &str, byte: u8) -> BuildOrder {
         self.queue(app).await;
         let order = self.claim().await;
-        self.finish(&order, &BuildResult::Succeeded(built(&order)))
+        let mut image = built(&order);
+        image.image.digest = digest(byte);
+        self.finish(&order, &BuildResult::Succeeded(image))
             .await
             .expect(204);
         end_deployments(self.state(), &order).await;
@@ -303,6 +311,12 @@ async fn end_deployments(state: &AppState, order: &BuildOrder) {
     state.push_ended(order.id);
 }
 
+/// The digest that is this byte again and again.
+pub(crate) fn digest(byte: u8) -> fairway_api::names::Digest {
+    let hex = format!("{byte:02x}").repeat(32);
+    format!("sha256:{hex}").parse().unwrap()
+}
+
 /// What a builder makes of an order.
 pub(crate) fn built(order: &BuildOrder) -> BuiltImage {
     let process = |command: &str| BuiltProcess {
@@ -319,7 +333,7 @@ pub(crate) fn built(order: &BuildOrder) -> BuiltImage {
         image: ImageRef {
             registry: order.registry.host.clone(),
             repository: order.repository.clone(),
-            digest: format!("sha256:{}", "ab".repeat(32)).parse().unwrap(),
+            digest: digest(0xab),
         },
         size_bytes: 12_345_678,
         built_with: "Python".into(),

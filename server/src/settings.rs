@@ -116,6 +116,10 @@ pub struct Settings {
     #[arg(long, env = "FAIRWAY_UNDERLAY", value_name = "ADDRESS")]
     pub underlay: Option<IpAddr>,
 
+    /// Images of past releases kept per app, for rollbacks [default: 10]
+    #[arg(long, env = "FAIRWAY_KEEP_IMAGES", value_name = "COUNT")]
+    pub keep_images: Option<NonZeroUsize>,
+
     /// Write progress lines to this pipe or file, and `ready` at the end
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
@@ -165,6 +169,7 @@ impl Settings {
             pod_network: self.pod_network.or(file.pod_network),
             vxlan_port: self.vxlan_port.or(file.vxlan_port),
             underlay: self.underlay.or(file.underlay),
+            keep_images: self.keep_images.or(file.keep_images),
             progress: self.progress,
         }
     }
@@ -233,7 +238,7 @@ mod tests {
             admin-email = \"a@b\"\ncreate-on-push = true\nbuildpacks = \"/b\"\n\
             stack-cache = \"/s\"\ndebian-mirror = \"http://a.b\"\n\
             build-ca-certificates = [\"/c\"]\nbuild-network = \"host\"\n\
-            builds-at-once = 1\nbuild-memory-mib = 512\nbuild-minutes = 5\n";
+            builds-at-once = 1\nbuild-memory-mib = 512\nbuild-minutes = 5\nkeep-images = 3\n";
         parse(text).unwrap();
         assert_eq!(text.lines().count(), known_keys().len());
     }

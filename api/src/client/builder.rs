@@ -10,7 +10,7 @@ use super::{Client, ClientError};
 use crate::{
     build_orders::{
         BuildLease, BuildOrder, BuildResult, CLAIM_WAIT_SECS, ClaimBuild, GitAuthorize, GitGrant,
-        NewBuild, PushVerdict, QueuedBuild,
+        NewBuild, PushVerdict, QueuedBuild, RepositorySize,
     },
     ids::BuildId,
 };
@@ -20,6 +20,11 @@ impl Client {
     pub async fn authorize_git(&self, ask: &GitAuthorize) -> Result<GitGrant, ClientError> {
         self.call(Method::POST, "/internal/git/authorize", ask)
             .await
+    }
+
+    /// Tells how large an app's repository is.
+    pub async fn report_repository(&self, size: &RepositorySize) -> Result<(), ClientError> {
+        self.tell(Method::POST, "/internal/git/size", size).await
     }
 
     /// Queues a build.

@@ -90,11 +90,13 @@ pub(crate) struct OpenArgs {
     path: Option<String>,
 }
 
-/// Destroy an app: its processes, releases, config and git repository
+/// Destroy an app: its processes, releases, images, config and git repository
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   app destroy -a shop              # asks for the name
-  app destroy shop --confirm shop  # for scripts")]
+  app destroy shop --confirm shop  # for scripts
+The app is gone at once. What it had on disks (git repository, build cache, images) is removed
+within a minute, the last bytes of its images within two hours.")]
 pub(crate) struct DestroyArgs {
     /// The app, instead of -a
     #[arg(conflicts_with_all = ["app", "remote"])]
@@ -285,7 +287,7 @@ async fn destroy(args: DestroyArgs, session: &Session) -> Result<(), Failure> {
             // The app must exist before anybody is asked to be sure.
             client.app(&name).await?;
             session.output.talk(format!(
-                "This destroys {name}: its processes, releases, config and git repository. It cannot be undone."
+                "This destroys {name}: its processes, releases, images, config and git repository. It cannot be undone."
             ));
             terminal::ask(&format!("Type {name} to go on"))?
         }

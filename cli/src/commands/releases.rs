@@ -35,7 +35,9 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   app releases
-  app releases -n 5")]
+  app releases -n 5
+The images of the newest releases are kept; a release is expired when its image is not, and no
+rollback goes to it.")]
 pub(crate) struct ListArgs {
     /// How many
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 15)]
@@ -108,6 +110,9 @@ async fn list(args: &ListArgs, session: &Session) -> Result<(), Failure> {
 fn status(release: &Release) -> &'static str {
     match release.status {
         ReleaseStatus::Succeeded if release.current => "current",
+        ReleaseStatus::Succeeded if release.image.is_some() && !release.eligible_for_rollback => {
+            "expired"
+        }
         ReleaseStatus::Succeeded => "succeeded",
         ReleaseStatus::Pending => "pending",
         ReleaseStatus::Failed => "failed",
@@ -213,6 +218,7 @@ fn previous(releases: &[Release]) -> Option<&Release> {
     releases
         .iter()
         .filter(|release| release.version < current && release.image.is_some())
+        .filter(|release| release.eligible_for_rollback)
         .filter(|release| release.status == ReleaseStatus::Succeeded)
         .max_by_key(|release| release.version)
 }

@@ -105,10 +105,14 @@ pub(crate) fn release(version: u64, status: &str, current: bool) -> Value {
 pub(crate) fn releases() -> Value {
     let mut first = release(1, "succeeded", false);
     first["image"] = Value::Null;
+    first["eligible_for_rollback"] = json!(false);
+    let mut expired = release(4, "succeeded", false);
+    expired["eligible_for_rollback"] = json!(false);
     json!([
         release(7, "succeeded", true),
         release(6, "failed", false),
         release(5, "succeeded", false),
+        expired,
         first
     ])
 }

@@ -51,7 +51,7 @@ pub(super) fn shown(state: &AppState, app: AppRow, slug_size: Option<u64>) -> Ap
         region: constants::region(),
         build_stack: constants::stack(),
         stack: constants::stack(),
-        repo_size: None,
+        repo_size: app.repository_bytes,
         slug_size,
         buildpack_provided_description: None,
         archived_at: None,

@@ -7,6 +7,7 @@ mod git;
 mod logs;
 mod nodes;
 mod routers;
+mod wanted;
 
 use axum::Router;
 
@@ -20,4 +21,5 @@ pub(super) fn routes() -> Router<AppState> {
         .merge(logs::routes())
         .merge(nodes::routes())
         .merge(routers::routes())
+        .merge(wanted::routes())
 }

@@ -32,6 +32,8 @@ pub struct AppRow {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub released_at: Option<DateTime<Utc>>,
+    /// Bytes of its git repository, as last told.
+    pub repository_bytes: Option<u64>,
 }
 
 impl AppRow {
@@ -51,6 +53,7 @@ impl AppRow {
             created_at: row.time("created_at")?,
             updated_at: row.time("updated_at")?,
             released_at: row.time_opt("released_at")?,
+            repository_bytes: row.number_opt("repository_bytes")?,
         })
     }
 
@@ -172,6 +175,20 @@ pub async fn set_config_version(
         .bind(id.to_string())
         .bind(number(version))
         .bind(micros(now))
+        .execute(db)
+        .await?;
+    if done.rows_affected() == 0 {
+        Err(NOT_FOUND)
+    } else {
+        Ok(())
+    }
+}
+
+/// Notes how large an app's git repository is.
+pub async fn set_repository_bytes(db: &mut Db, id: AppId, bytes: u64) -> Result<(), StoreError> {
+    let done = query("UPDATE apps SET repository_bytes = $2 WHERE id = $1")
+        .bind(id.to_string())
+        .bind(number(bytes))
         .execute(db)
         .await?;
     if done.rows_affected() == 0 {

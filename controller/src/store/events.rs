@@ -1,5 +1,7 @@
 //! The append-only record of who did what, when and why.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use fairway_api::{
     apps::AppRef,
@@ -14,6 +16,9 @@ use super::{
     page::Page,
 };
 
+/// The kind of the event that an app was destroyed. It is the proof by which builders and registries
+/// remove what the app had.
+pub const APP_DESTROYED: &str = "app.destroyed";
 /// Who acts when it is not a person.
 pub const ACTOR_PLATFORM: &str = "platform";
 
@@ -63,6 +68,19 @@ pub async fn list(db: &mut Db, app: AppId, page: &Page) -> Result<Vec<Event>, St
         .fetch_all(db)
         .await?;
     rows.iter().map(read).collect()
+}
+
+/// Apps that were destroyed, as far as the record goes back; the newest `count`.
+pub async fn destroyed_apps(db: &mut Db, count: u32) -> Result<BTreeSet<AppId>, StoreError> {
+    let rows = query(
+        "SELECT app_id FROM events WHERE kind = $1 AND app_id IS NOT NULL
+         ORDER BY id DESC LIMIT $2",
+    )
+    .bind(APP_DESTROYED)
+    .bind(i64::from(count))
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| row.parsed("app_id")).collect()
 }
 
 /// Removes what is older than `before`, so that the record does not grow for ever.

@@ -15,6 +15,7 @@ use super::{
     columns::{self, Columns, micros, number, word},
     page::Page,
 };
+use crate::wanted::Candidate;
 
 /// A release as stored. Immutable but for its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct ReleaseRow {
     pub image: Option<BuiltImage>,
     pub commit: Option<CommitId>,
     pub config_version: u64,
+    /// Its image was given up; see [`crate::wanted`].
+    pub image_expired: bool,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -53,6 +56,7 @@ impl ReleaseRow {
             image: row.json_opt("image")?,
             commit: row.parsed_opt("commit_id")?,
             config_version: row.number("config_version")?,
+            image_expired: row.time_opt("image_expired_at")?.is_some(),
             created_at: row.time("created_at")?,
             updated_at: row.time("updated_at")?,
         })
@@ -146,6 +150,51 @@ pub async fn current(db: &mut Db) -> Result<Vec<ReleaseRow>, StoreError> {
     .fetch_all(db)
     .await?;
     rows.iter().map(ReleaseRow::read).collect()
+}
+
+/// Every release whose image is kept so far, app by app, newest first.
+pub async fn with_image(db: &mut Db) -> Result<Vec<Candidate>, StoreError> {
+    let rows = query(
+        "SELECT releases.id, releases.app_id, releases.status, releases.image,
+                COALESCE(releases.id = apps.current_release_id, FALSE)
+                OR EXISTS (SELECT 1 FROM pods WHERE pods.release_id = releases.id)
+                OR EXISTS (SELECT 1 FROM deployments d
+                           WHERE d.release_id = releases.id
+                             AND d.state IN ('queued', 'release-phase', 'starting', 'switching'))
+                AS in_use
+         FROM releases JOIN apps ON apps.id = releases.app_id
+         WHERE releases.image IS NOT NULL AND releases.image_expired_at IS NULL
+         ORDER BY releases.app_id, releases.version DESC",
+    )
+    .fetch_all(db)
+    .await?;
+    let candidate = |row: &SqliteRow| {
+        let image: BuiltImage = row.json("image")?;
+        Ok(Candidate {
+            id: row.parsed("id")?,
+            app: row.parsed("app_id")?,
+            image: image.image.digest,
+            status: row.word("status")?,
+            in_use: row.flag("in_use")?,
+        })
+    };
+    rows.iter().map(candidate).collect()
+}
+
+/// Notes that the images of these releases are given up.
+pub async fn expire_images(
+    db: &mut Db,
+    releases: &[ReleaseId],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    for id in releases {
+        query("UPDATE releases SET image_expired_at = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(micros(now))
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Says how the move to a release went. Only a pending release can end.

@@ -44,6 +44,7 @@ fn app(name: &str, owner: &AccountRow) -> AppRow {
         created_at: now(),
         updated_at: now(),
         released_at: None,
+        repository_bytes: None,
     }
 }
 
@@ -81,6 +82,7 @@ fn release(app: &AppRow, version: u64, status: ReleaseStatus) -> ReleaseRow {
         image: None,
         commit: None,
         config_version: 1,
+        image_expired: false,
         created_at: now(),
         updated_at: now(),
     }

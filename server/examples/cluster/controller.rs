@@ -62,6 +62,7 @@ pub(crate) async fn run(
         vxlan_port: fairway_api::network::VXLAN_PORT_DEFAULT,
         create_on_push: false,
         repository_bytes_max: 1_000_000,
+        images_kept: fairway_controller::IMAGES_KEPT_DEFAULT,
         placement: Policy::default(),
     })
     .await?;

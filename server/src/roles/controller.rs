@@ -1,6 +1,6 @@
 //! `fairway controller`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -9,7 +9,7 @@ use fairway_api::{
     names::{BuilderName, Hostname, NodeName, RouterName},
     network::{Subnet, VXLAN_PORT_DEFAULT},
 };
-use fairway_controller::{Config, Controller, Policy, Role, RoleCredential};
+use fairway_controller::{Config, Controller, IMAGES_KEPT_DEFAULT, Policy, Role, RoleCredential};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -65,6 +65,9 @@ pub struct ControllerArgs {
     /// UDP port of the tunnels between machines
     #[arg(long, value_name = "PORT", default_value_t = VXLAN_PORT_DEFAULT)]
     vxlan_port: u16,
+    /// Images of past releases kept per app, for rollbacks
+    #[arg(long, value_name = "COUNT", default_value_t = NonZeroUsize::new(IMAGES_KEPT_DEFAULT).unwrap_or(NonZeroUsize::MIN))]
+    keep_images: NonZeroUsize,
 }
 
 impl ControllerArgs {
@@ -123,6 +126,7 @@ impl ControllerArgs {
             create_on_push: self.create_on_push,
             placement: Policy::default(),
             repository_bytes_max: up::REPOSITORY_BYTES_MAX,
+            images_kept: self.keep_images.get(),
         })
     }
 }

@@ -15,7 +15,7 @@ use fairway_api::{
     network::{Subnet, VXLAN_PORT_DEFAULT},
 };
 use fairway_builder::{BUILDS_AT_ONCE_DEFAULT, BuildSettings};
-use fairway_controller::{Policy, Role, RoleCredential};
+use fairway_controller::{IMAGES_KEPT_DEFAULT, Policy, Role, RoleCredential};
 use fairway_node::DOCKER_SOCKET_DEFAULT;
 use fairway_router::DRAIN_DEADLINE;
 use url::Url;
@@ -47,6 +47,7 @@ pub(super) struct Layout {
     pod_network: Option<Subnet>,
     vxlan_port: u16,
     underlay: Option<IpAddr>,
+    images_kept: usize,
     buildpacks: PathBuf,
     builds: Builds,
 }
@@ -141,6 +142,9 @@ impl Layout {
             pod_network: settings.pod_network,
             vxlan_port: settings.vxlan_port.unwrap_or(VXLAN_PORT_DEFAULT),
             underlay: settings.underlay,
+            images_kept: settings
+                .keep_images
+                .map_or(IMAGES_KEPT_DEFAULT, NonZeroUsize::get),
             buildpacks: settings
                 .buildpacks
                 .map_or_else(find_buildpacks, given_buildpacks)?,
@@ -192,6 +196,7 @@ impl Layout {
             create_on_push: self.create_on_push,
             placement: Policy::default(),
             repository_bytes_max: REPOSITORY_BYTES_MAX,
+            images_kept: self.images_kept,
         })
     }
 

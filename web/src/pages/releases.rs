@@ -30,10 +30,10 @@ struct Releases {
 }
 
 impl Releases {
-    /// A release that a rollback may go to: it has been live, has an image, and is not it now.
+    /// A release that a rollback may go to: it has been live, its image is kept, and it is not live now.
     fn may_return(&self, release: &Release) -> bool {
         let live = release.status == ReleaseStatus::Succeeded;
-        live && !release.current && release.image.is_some()
+        live && !release.current && release.eligible_for_rollback
     }
 }
 

@@ -60,6 +60,7 @@ pub(crate) fn release(image: BuiltImage) -> ReleaseRow {
         image: Some(image),
         commit: Some("1a2b3c4d".repeat(5).parse().unwrap()),
         config_version: 1,
+        image_expired: false,
         created_at: DateTime::UNIX_EPOCH,
         updated_at: DateTime::UNIX_EPOCH,
     }
