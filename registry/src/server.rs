@@ -27,6 +27,7 @@ use tracing::{debug, error, info};
 use crate::{
     config::Config,
     http::{self, Shared},
+    names::Repository,
     store::{
         Store,
         collect::{Collect, Collected},
@@ -195,6 +196,20 @@ impl Registry {
 }
 
 impl Collector {
+    /// The repositories that there are.
+    ///
+    /// # Errors
+    ///
+    /// If a directory cannot be read.
+    pub async fn repositories(&self) -> anyhow::Result<Vec<Repository>> {
+        let store = Arc::clone(&self.store);
+        let listed = tokio::task::spawn_blocking(move || store.repositories()).await;
+        listed
+            .map_err(std::io::Error::other)
+            .flatten()
+            .context("list the repositories")
+    }
+
     /// Removes what no manifest refers to, as [`Collect`] says. Safe while clients push.
     ///
     /// # Errors

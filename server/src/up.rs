@@ -4,7 +4,7 @@
 //! addresses, also when the ports are left to the kernel.
 
 mod first_start;
-mod housekeeping;
+pub(crate) mod housekeeping;
 mod layout;
 
 use std::{fs, io, net::SocketAddr, time::Duration};
@@ -71,6 +71,8 @@ struct Platform {
     pages: axum::Router,
     /// Without a credential.
     client: Client,
+    /// With the builder's credential: what is pruned from the registry, the builder put there.
+    pruning: Client,
     registry_access: RegistryAccess,
 }
 
@@ -120,6 +122,7 @@ impl Platform {
             router,
             agent,
             pages,
+            pruning: client.with_token(identity.builder_token.clone()),
             client,
             registry_access: access,
         })
@@ -146,7 +149,7 @@ impl Platform {
         parts.start("API", serve(self.api, site, shutdown.clone()));
         parts.start(
             "clean-up",
-            housekeeping::run(self.registry.collector(), shutdown.clone()),
+            housekeeping::run(self.registry.collector(), self.pruning, shutdown.clone()),
         );
         parts.start("registry", self.registry.run(shutdown.clone()));
         parts.start("controller", self.controller.run(shutdown.clone()));

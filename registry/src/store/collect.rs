@@ -21,22 +21,31 @@ use crate::{
     store::{Store, disk},
 };
 
-/// Which manifests are kept beside those that a kept list, subject or tag leads to.
-#[derive(Debug, Clone)]
+/// The longest time between the moment that a blob's content is in place and the moment that a
+/// repository shows it: two steps of one request. Content that nobody shows goes after it, however
+/// long pushes take, since what a push has sent is shown from then on.
+const CONTENT_AGE_MIN: Duration = Duration::from_secs(10 * 60);
+
+/// Which manifests of a repository are kept beside those that a kept list, subject or tag leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keep {
     /// All of them: only content that no manifest refers to goes.
     EveryManifest,
     /// The tagged ones and these: the others go.
-    TaggedAnd(BTreeSet<(Repository, Digest)>),
+    TaggedAnd(BTreeSet<Digest>),
+    /// None, and no tag or blob either, however young: the repository is given up.
+    Nothing,
 }
 
 /// What to collect.
 #[derive(Debug, Clone)]
 pub struct Collect {
-    /// Manifests that are in use.
-    pub keep: Keep,
-    /// Nothing that was pushed, mounted or looked at within this time is removed. It has to be
-    /// longer than any push takes from its first blob to its manifest: an hour is a good value.
+    /// What is kept of each repository; [`Keep::EveryManifest`] of one that is not named.
+    pub keep: BTreeMap<Repository, Keep>,
+    /// No manifest and no blob of a repository that was pushed, mounted or looked at within this
+    /// time is removed, unless the repository is given up. It has to be longer than any push takes
+    /// from its first blob to its manifest: an hour is a good value. What no repository shows any
+    /// more goes after ten minutes, if that is shorter.
     pub age_min: Duration,
     /// Only say what would go.
     pub dry_run: bool,
@@ -108,7 +117,14 @@ impl Store {
 }
 
 impl Pass<'_> {
+    fn keep(&self, name: &Repository) -> &Keep {
+        self.what.keep.get(name).unwrap_or(&Keep::EveryManifest)
+    }
+
     fn repository(&mut self, name: &Repository) -> Result<(), Error> {
+        if *self.keep(name) == Keep::Nothing {
+            return self.give_up(name).map_err(Error::io("remove a repository"));
+        }
         let links = self.store.manifest_links(name);
         let present = digests(&links).map_err(Error::io("list the manifests"))?;
         let Some(documents) = self.documents(name, &present)? else {
@@ -165,23 +181,53 @@ impl Pass<'_> {
     }
 
     fn roots(&self, name: &Repository, present: &BTreeSet<Digest>) -> io::Result<BTreeSet<Digest>> {
-        let Keep::TaggedAnd(listed) = &self.what.keep else {
+        let Keep::TaggedAnd(listed) = self.keep(name) else {
             return Ok(present.clone());
         };
         let tags = self.store.tags_with_targets(name)?;
         let mut roots: BTreeSet<Digest> = tags.into_iter().map(|(_, target)| target).collect();
-        roots.extend(
-            listed
-                .iter()
-                .filter(|(n, _)| n == name)
-                .map(|(_, digest)| *digest),
-        );
+        roots.extend(listed);
         for digest in present {
-            if self.is_young(&self.store.manifest_links(name).join(digest.hex()))? {
+            let link = self.store.manifest_links(name).join(digest.hex());
+            if self.is_young(&link, self.what.age_min)? {
                 roots.insert(*digest);
             }
         }
         Ok(roots)
+    }
+
+    /// Removes all that a repository shows. Its manifests go before what they refer to, so that a
+    /// client never finds half an image.
+    fn give_up(&mut self, name: &Repository) -> io::Result<()> {
+        let manifests = self.store.manifest_links(name);
+        for digest in digests(&manifests)? {
+            if !self.what.dry_run {
+                let _guard = self.store.remove_files();
+                self.store.remove_tags_of(name, &digest)?;
+                disk::remove(&manifests.join(digest.hex()))?;
+            }
+            self.collected.manifests.push((name.clone(), digest));
+        }
+        for digest in digests(&self.store.blob_links(name))? {
+            if !self.what.dry_run {
+                disk::remove(&self.store.blob_links(name).join(digest.hex()))?;
+            }
+            self.collected.blobs.push((name.clone(), digest));
+        }
+        if self.what.dry_run {
+            return Ok(());
+        }
+        let referrers = self
+            .store
+            .repositories_dir()
+            .join(name.as_str())
+            .join("_referrers");
+        for subject in disk::names(&referrers)? {
+            for about in disk::names(&referrers.join(&subject))? {
+                disk::remove(&referrers.join(&subject).join(about))?;
+            }
+        }
+        self.store.prune(name)
     }
 
     /// Removes a manifest, unless somebody wanted it meanwhile.
@@ -192,7 +238,7 @@ impl Pass<'_> {
         subject: Option<Digest>,
     ) -> io::Result<()> {
         let link = self.store.manifest_links(name).join(digest.hex());
-        if self.take(&link)? {
+        if self.take(&link, self.what.age_min)? {
             if let (Some(subject), false) = (subject, self.what.dry_run) {
                 disk::remove(&self.store.referrers_dir(name, &subject).join(digest.hex()))?;
             }
@@ -207,7 +253,9 @@ impl Pass<'_> {
     fn blobs(&mut self, name: &Repository, needed: &BTreeSet<Digest>) -> io::Result<()> {
         let links = self.store.blob_links(name);
         for digest in digests(&links)? {
-            if !needed.contains(&digest) && self.take(&links.join(digest.hex()))? {
+            if !needed.contains(&digest)
+                && self.take(&links.join(digest.hex()), self.what.age_min)?
+            {
                 self.collected.blobs.push((name.clone(), digest));
             } else {
                 self.live.insert(digest);
@@ -226,7 +274,8 @@ impl Pass<'_> {
             let Some(bytes) = fs::metadata(&path).ok().map(|metadata| metadata.len()) else {
                 continue;
             };
-            if self.take(&path)? {
+            let age_min = self.what.age_min.min(CONTENT_AGE_MIN);
+            if self.take(&path, age_min)? {
                 self.collected.contents.push(digest);
                 self.collected.bytes += bytes;
             }
@@ -235,9 +284,9 @@ impl Pass<'_> {
     }
 
     /// Removes a file if it is old; says whether it was.
-    fn take(&self, path: &Path) -> io::Result<bool> {
+    fn take(&self, path: &Path, age_min: Duration) -> io::Result<bool> {
         let _guard = self.store.remove_files();
-        if self.is_young(path)? {
+        if self.is_young(path, age_min)? {
             return Ok(false);
         }
         if !self.what.dry_run {
@@ -246,12 +295,10 @@ impl Pass<'_> {
         Ok(true)
     }
 
-    fn is_young(&self, path: &Path) -> io::Result<bool> {
+    fn is_young(&self, path: &Path, age_min: Duration) -> io::Result<bool> {
         match fs::symlink_metadata(path).and_then(|metadata| metadata.modified()) {
             // A clock that was set back makes a file young, never old.
-            Ok(touched) => {
-                Ok(self.now.duration_since(touched).unwrap_or_default() < self.what.age_min)
-            }
+            Ok(touched) => Ok(self.now.duration_since(touched).unwrap_or_default() < age_min),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }

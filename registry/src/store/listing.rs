@@ -72,7 +72,7 @@ impl Store {
     }
 
     /// Every repository that has a directory, with or without content.
-    pub(super) fn repositories(&self) -> io::Result<Vec<Repository>> {
+    pub(crate) fn repositories(&self) -> io::Result<Vec<Repository>> {
         let mut found = Vec::new();
         walk(&self.repositories_dir(), "", &mut found)?;
         Ok(found)

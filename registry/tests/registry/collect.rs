@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -9,7 +9,7 @@ use axum::{
     body::Body,
     http::{Method, StatusCode},
 };
-use fairway_registry::{Collect, Collected, Collector, Keep, Registry};
+use fairway_registry::{Collect, Collected, Collector, Keep, Registry, Repository};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -42,9 +42,16 @@ fn age(registry: &Fixture) {
     }
 }
 
+/// The same is kept of every repository that these tests use.
+fn everywhere(keep: &Keep) -> BTreeMap<Repository, Keep> {
+    ["a", "other", "damaged", "whole", "app-0", "app-1", "app-2"]
+        .map(|name| (name.parse().unwrap(), keep.clone()))
+        .into()
+}
+
 async fn collect(collector: &Collector, keep: Keep) -> Collected {
     let what = Collect {
-        keep,
+        keep: everywhere(&keep),
         age_min: AGE_MIN,
         dry_run: false,
     };
@@ -73,7 +80,7 @@ async fn what_no_manifest_needs_goes() {
     age(&registry);
 
     let dry = Collect {
-        keep: tagged_only(),
+        keep: everywhere(&tagged_only()),
         age_min: AGE_MIN,
         dry_run: true,
     };
@@ -83,7 +90,7 @@ async fn what_no_manifest_needs_goes() {
 
     let collected = collect(&collector, tagged_only()).await;
     assert_eq!(collected, would, "a dry run tells the truth");
-    let name: fairway_registry::Repository = "a".parse().unwrap();
+    let name: Repository = "a".parse().unwrap();
     assert_eq!(collected.manifests, [(name.clone(), old.parse().unwrap())]);
     let blobs: BTreeSet<String> = collected.blobs.iter().map(|(_, d)| d.to_string()).collect();
     assert_eq!(blobs, BTreeSet::from([loose.clone(), digest(b"old layer")]));
@@ -104,10 +111,9 @@ async fn what_is_in_use_stays() {
     let (registry, collector) = with_collector().await;
     let release = registry.image("a", "latest", b"release 1").await;
     registry.image("a", "latest", b"release 2").await;
-    let name: fairway_registry::Repository = "a".parse().unwrap();
     for keep in [
         Keep::EveryManifest,
-        Keep::TaggedAnd(BTreeSet::from([(name, release.parse().unwrap())])),
+        Keep::TaggedAnd(BTreeSet::from([release.parse().unwrap()])),
     ] {
         age(&registry);
         assert_eq!(collect(&collector, keep).await, Collected::default());
@@ -218,6 +224,66 @@ async fn a_damaged_manifest_stops_only_its_repository() {
         (got.status, got.code().as_str()),
         (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN")
     );
+}
+
+#[tokio::test]
+async fn a_repository_that_is_given_up_goes_whole_and_alone() {
+    let (registry, collector) = with_collector().await;
+    let gone = registry.image("a", "latest", b"shared").await;
+    registry.image("a", "latest", b"its own").await;
+    registry.blob("a", b"of a push under way").await;
+    let about = {
+        let mut about = registry.manifest("a", b"signature").await;
+        let subject = registry.manifest("a", b"its own").await;
+        about["subject"] = link(MANIFEST, subject.to_string().as_bytes());
+        about
+    };
+    registry
+        .put_manifest("a", &digest(about.to_string().as_bytes()), &about)
+        .await;
+    let kept = registry.image("other", "v1", b"shared").await;
+    let what = |dry_run| Collect {
+        keep: [("a".parse().unwrap(), Keep::Nothing)].into(),
+        age_min: AGE_MIN,
+        dry_run,
+    };
+    let before = registry.files(".");
+    let would = collector.collect(what(true)).await.unwrap();
+    assert_eq!(registry.files("."), before, "a dry run changes nothing");
+
+    // Young as it is, nothing of it is shown any more; its contents have to be a little older.
+    let collected = collector.collect(what(false)).await.unwrap();
+    assert_eq!(collected.manifests, would.manifests);
+    assert_eq!(collected.blobs, would.blobs);
+    assert!(collected.contents.is_empty());
+    assert!(!shows(&registry, "/v2/a/manifests/latest").await);
+    assert!(!shows(&registry, &format!("/v2/a/manifests/{gone}")).await);
+    assert!(!registry.path().join("repositories/a").exists());
+    age(&registry);
+    let collected = collector.collect(what(false)).await.unwrap();
+    assert!(collected.manifests.is_empty() && collected.contents.len() >= 3);
+    assert!(shows(&registry, &format!("/v2/other/manifests/{kept}")).await);
+    let layer = format!("/v2/other/blobs/{}", digest(b"shared"));
+    assert_eq!(registry.get(&layer).await.status, StatusCode::OK);
+
+    registry.image("a", "latest", b"its own").await;
+    assert!(
+        shows(&registry, "/v2/a/manifests/latest").await,
+        "it can be pushed again"
+    );
+}
+
+#[tokio::test]
+async fn a_repository_that_is_not_named_keeps_every_manifest() {
+    let (registry, collector) = with_collector().await;
+    let old = registry.image("stack", "latest", b"old").await;
+    registry.image("stack", "latest", b"new").await;
+    age(&registry);
+    assert_eq!(
+        collect(&collector, Keep::Nothing).await,
+        Collected::default()
+    );
+    assert!(shows(&registry, &format!("/v2/stack/manifests/{old}")).await);
 }
 
 /// Clients push, over and over, what a collector that never rests has just found old.

@@ -3,10 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
+use fairway_api::client::Client;
 use fairway_registry::{Config, Credentials, Registry};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::arguments::read_secret;
+use crate::up::housekeeping;
 
 /// Flags of `fairway registry`.
 #[derive(Debug, Clone, Args)]
@@ -23,6 +26,22 @@ pub struct RegistryArgs {
     /// File with the password that clients must give
     #[arg(long, value_name = "FILE", requires = "username")]
     password_file: Option<PathBuf>,
+    /// The controller to ask which images may go; without it all of them stay
+    #[arg(
+        long,
+        env = "FAIRWAY_CONTROLLER",
+        value_name = "URL",
+        requires = "token_file"
+    )]
+    controller: Option<Url>,
+    /// File with the token of the builder that pushes here
+    #[arg(
+        long,
+        env = "FAIRWAY_TOKEN_FILE",
+        value_name = "FILE",
+        requires = "controller"
+    )]
+    token_file: Option<PathBuf>,
 }
 
 impl RegistryArgs {
@@ -40,6 +59,12 @@ impl RegistryArgs {
         }
         let registry = Registry::bind(config).await?;
         tracing::info!("registry on {}", registry.local_addr());
-        registry.run(shutdown).await
+        let client = match (self.controller, self.token_file) {
+            (Some(url), Some(file)) => Client::new(url, Some(read_secret(&file)?)),
+            _ => return registry.run(shutdown).await,
+        };
+        let cleaning = housekeeping::run(registry.collector(), client, shutdown.clone());
+        tokio::try_join!(registry.run(shutdown), cleaning)?;
+        Ok(())
     }
 }
