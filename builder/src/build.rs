@@ -11,8 +11,9 @@
 mod failure;
 mod processes;
 mod settings;
+mod under_way;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fs, io, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use fairway_api::{
@@ -26,12 +27,13 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::failure::BuildFailure;
 pub use self::settings::BuildSettings;
+use self::under_way::UnderWay;
 pub use crate::containers::sandbox::BuildLimits;
 use crate::{
     Config,
     app_json::{self, APP_JSON_BYTES_MAX, AppJson},
     containers::{Engine, cgroup::Cgroups, pool::Pool, sandbox::SandboxSpec, slot},
-    dockerfile::DockerfileBuild,
+    dockerfile::{DockerfileBuild, step_images::StepImages},
     lifecycle::{Lifecycle, cache::Cache, confined::Folder},
     output::Output,
     procfile::{self, PROCFILE_BYTES_MAX, Procfile},
@@ -48,6 +50,10 @@ pub(crate) struct BuildTools {
     /// The stack and the registry that it was put into; made by the first who needs it.
     ready: tokio::sync::Mutex<Option<Arc<Ready>>>,
     data_dir: PathBuf,
+    under_way: UnderWay,
+    step_images: StepImages,
+    /// Read by each Dockerfile build that runs, written by whoever removes images.
+    dockerfile_builds: tokio::sync::RwLock<()>,
 }
 
 /// What the first build finds out, and the others use.
@@ -83,7 +89,10 @@ impl BuildTools {
             engine,
             settings: config.build.clone(),
             ready: tokio::sync::Mutex::default(),
+            step_images: StepImages::open(&config.data_dir),
             data_dir: config.data_dir.clone(),
+            under_way: UnderWay::default(),
+            dockerfile_builds: tokio::sync::RwLock::default(),
         })
     }
 
@@ -152,8 +161,56 @@ impl BuildTools {
         Ok(())
     }
 
-    fn cache_dir(&self, app: AppId) -> PathBuf {
-        self.data_dir.join("cache").join(app.to_string())
+    pub(crate) fn cache_dir(&self, app: AppId) -> PathBuf {
+        self.caches_dir().join(app.to_string())
+    }
+
+    fn caches_dir(&self) -> PathBuf {
+        self.data_dir.join("cache")
+    }
+
+    /// The apps that have a cache. Blocks.
+    pub(crate) fn caches(&self) -> io::Result<Vec<AppId>> {
+        let entries = match fs::read_dir(self.caches_dir()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut apps = Vec::new();
+        for entry in entries {
+            apps.extend(
+                entry?
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| name.parse::<AppId>().ok()),
+            );
+        }
+        Ok(apps)
+    }
+
+    /// The container engine.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The builds that run.
+    pub(crate) fn under_way(&self) -> &UnderWay {
+        &self.under_way
+    }
+
+    /// What the engine keeps of Dockerfile builds without a name.
+    pub(crate) fn step_images(&self) -> &StepImages {
+        &self.step_images
+    }
+
+    /// Read by each Dockerfile build that runs.
+    pub(crate) fn dockerfile_builds(&self) -> &tokio::sync::RwLock<()> {
+        &self.dockerfile_builds
+    }
+
+    /// The registry that builds push to, as the engine knows it; `None` before the first build.
+    pub(crate) async fn registry_host(&self) -> Option<String> {
+        let ready = self.ready.lock().await;
+        Some(ready.as_ref()?.registry.access().host.clone())
     }
 
     async fn sandbox_spec(&self, stack: &Stack) -> anyhow::Result<SandboxSpec> {
@@ -197,6 +254,7 @@ pub(crate) async fn build(
     context: BuildContext,
 ) -> Result<BuiltImage, BuildFailure> {
     let since = tokio::time::Instant::now();
+    let _under_way = tools.under_way.begin(context.order.app.id);
     let files = app_files(&context)?;
     let output = &context.output;
     let progress = |line: &str| output.detail(line);
@@ -315,9 +373,12 @@ async fn by_dockerfile(
     context: &BuildContext,
     files: &AppFiles,
 ) -> Result<BuiltImage, BuildFailure> {
+    let _not_while_images_go = tools.dockerfile_builds.read().await;
     let built = DockerfileBuild {
         id: context.order.id,
         engine: &tools.engine,
+        app: context.order.app.id,
+        step_images: &tools.step_images,
         registry: &ready.registry,
         repository: &context.order.repository,
         stack: &ready.stack,

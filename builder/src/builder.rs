@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Config,
     build::BuildTools,
+    prune::Pruner,
     receive::{
         Places, Receiver, hook, http,
         pushes::Pushes,
@@ -41,6 +42,7 @@ pub struct Builder {
     ssh: SshServer,
     hooks: UnixListener,
     worker: Worker,
+    pruner: Pruner,
     tools: Arc<BuildTools>,
     /// Holds the hook socket where the data folder's path is too long for one.
     _socket_folder: Option<SocketFolder>,
@@ -73,6 +75,12 @@ impl Builder {
             pushes,
             Arc::clone(&sources),
         ));
+        let pruner = Pruner {
+            client: config.client.clone(),
+            repositories: Arc::clone(&receiver.repositories),
+            pushes: receiver.pushes.clone(),
+            tools: Arc::clone(&tools),
+        };
         let worker = Worker {
             client: config.client,
             builder: config.name,
@@ -86,6 +94,7 @@ impl Builder {
             ssh,
             hooks,
             worker,
+            pruner,
             tools,
             _socket_folder: socket_folder,
         })
@@ -120,6 +129,7 @@ impl Builder {
             ssh,
             hooks,
             worker,
+            pruner,
             tools,
             _socket_folder,
         } = self;
@@ -131,6 +141,12 @@ impl Builder {
         // Before the first claim: later builds of their apps wait for them.
         unsettled::resume(&receiver);
         let building = tokio::spawn(worker.run(stop.clone()));
+        let pruning = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                stop.run_until_cancelled(pruner.run()).await;
+            }
+        });
         let served = tokio::select! {
             served = ssh.serve(Arc::clone(&receiver)) => served,
             served = hook::serve(Arc::clone(&receiver), hooks) => served,
@@ -140,7 +156,7 @@ impl Builder {
         receiver.tasks.close();
         let stopped = async {
             receiver.tasks.wait().await;
-            for task in [building, tending] {
+            for task in [building, tending, pruning] {
                 if let Err(error) = task.await {
                     tracing::error!("a part of the builder ended badly: {error:#}");
                 }

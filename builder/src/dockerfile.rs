@@ -9,6 +9,7 @@ mod arguments;
 mod context;
 mod ignore;
 mod limits;
+pub(crate) mod step_images;
 mod steps;
 
 use std::{collections::HashMap, path::Path, time::Duration};
@@ -21,7 +22,11 @@ use bollard::{
         BuildImageOptions, BuildImageOptionsBuilder, EventsOptionsBuilder, PushImageOptionsBuilder,
     },
 };
-use fairway_api::{ids::BuildId, images::ImageRef, phases::Phase};
+use fairway_api::{
+    ids::{AppId, BuildId},
+    images::ImageRef,
+    phases::Phase,
+};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
@@ -30,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     ignore::{DOCKERIGNORE_BYTES_MAX, Ignore},
     limits::{Guard, Hit},
+    step_images::StepImages,
     steps::Steps,
 };
 use crate::{
@@ -55,7 +61,9 @@ pub(crate) struct DockerfileBuild<'a> {
     pub(crate) id: BuildId,
     pub(crate) engine: &'a Engine,
     pub(crate) registry: &'a Registry,
+    pub(crate) app: AppId,
     pub(crate) repository: &'a str,
+    pub(crate) step_images: &'a StepImages,
     pub(crate) stack: &'a Stack,
     pub(crate) cgroups: Option<Cgroups>,
     pub(crate) source: &'a Path,
@@ -72,6 +80,23 @@ pub(crate) struct DockerfileImage {
     /// Entrypoint and command as one line; `None` when the image has neither.
     pub(crate) command_line: Option<String>,
     pub(crate) exposed_port: Option<u16>,
+}
+
+/// A build in the engine. However it ends, also by being dropped, what the engine keeps of its
+/// steps is noted.
+struct Noted<'a> {
+    build: &'a DockerfileBuild<'a>,
+    steps: Steps,
+    good: bool,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        let images = self.steps.take_images();
+        self.build
+            .step_images
+            .built(self.build.app, images, self.good);
+    }
 }
 
 impl DockerfileBuild<'_> {
@@ -128,7 +153,11 @@ impl DockerfileBuild<'_> {
         let ignore = self.ignore()?;
         let chunks = context::stream(self.source.to_owned(), ignore);
         let body = body_try_stream(ReceiverStream::new(chunks));
-        let mut steps = Steps::default();
+        let mut noted = Noted {
+            build: self,
+            steps: Steps::default(),
+            good: false,
+        };
         let mut guard = Guard::new(self.engine, self.cgroups, self.limits).await;
         let docker = guard.docker();
         let mut stream = docker.build_image(self.options(), None, Some(body));
@@ -139,22 +168,24 @@ impl DockerfileBuild<'_> {
         loop {
             let info = tokio::select! {
                 info = stream.next() => info,
-                _ = looks.tick() => match guard.look(steps.container()).await {
+                _ = looks.tick() => match guard.look(noted.steps.container()).await {
                     // The engine ends a build whose client leaves.
-                    Some(hit) => return Err(BuildFailure::new(steps.hit(hit))),
+                    Some(hit) => return Err(BuildFailure::new(noted.steps.hit(hit))),
                     None => continue,
                 },
             };
             let info = match info {
                 Some(Ok(info)) => info,
-                Some(Err(error)) => return Err(self.step_failed(&steps, &guard, error).await),
+                Some(Err(error)) => {
+                    return Err(self.step_failed(&noted.steps, &guard, error).await);
+                }
                 None => break,
             };
             if let Some(image) = info.aux.and_then(|aux| aux.id) {
                 id = Some(image);
             }
             if let Some(text) = info.stream {
-                for line in steps.push(&text) {
+                for line in noted.steps.push(&text) {
                     self.output.detail(line);
                 }
             }
@@ -165,6 +196,7 @@ impl DockerfileBuild<'_> {
                 }
             }
         }
+        noted.good = id.is_some();
         id.context("the engine ended the build without an image")
             .map_err(BuildFailure::from)
     }

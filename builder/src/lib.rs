@@ -22,6 +22,9 @@ mod receive;
 mod source;
 mod worker;
 
+// What is removed when nobody needs it any more.
+mod prune;
+
 // What a build says, and to whom.
 mod output;
 

@@ -18,9 +18,10 @@ use std::{
 };
 
 use fairway_api::{
-    build_orders::{GitAccess, GitAuthorize, GitCredential, GitGrant},
+    build_orders::{GitAccess, GitAuthorize, GitCredential, GitGrant, RepositorySize},
     client::{Client, ClientError},
     error::{ApiError, ErrorId},
+    ids::AppId,
     names::{AppName, BuilderName},
     phases::Phase,
 };
@@ -283,10 +284,25 @@ impl Receiver {
             }
         }
         let housekeep = succeeded && push.reached_hook();
+        let app = push.app();
         // From here on the next push in line may trust what it reads from the repository.
         drop(push);
         if housekeep {
             self.keep_house(&repository).await;
+            self.report_size(app, repository).await;
+        }
+    }
+
+    /// Tells the controller how large a repository has become. A push tells it again.
+    async fn report_size(&self, app: AppId, repository: PathBuf) {
+        let measure = move || repositories::size_bytes(&repository);
+        let Ok(bytes) = tokio::task::spawn_blocking(measure).await else {
+            return;
+        };
+        let size = RepositorySize { app, bytes };
+        if let Err(error) = self.client.report_repository(&size).await {
+            let error = anyhow::Error::new(error);
+            tracing::warn!(%app, "cannot tell the size of a repository: {error:#}");
         }
     }
 

@@ -23,10 +23,16 @@ pub(crate) struct Steps {
     step: String,
     /// The container that it runs in.
     container: Option<String>,
+    /// What the engine keeps of the steps so far.
+    images: Vec<String>,
 }
 
 /// The longest line that is waited for, in bytes.
 const LINE_BYTES_MAX: usize = 16 * 1024;
+/// The most images that are noted; a Dockerfile with more steps leaves the rest to its operator.
+const IMAGES_MAX: usize = 500;
+/// How short the engine writes an id.
+const IMAGE_ID_DIGITS_MIN: usize = 12;
 
 impl Steps {
     /// Takes a piece of output; gives the lines to show.
@@ -54,6 +60,12 @@ impl Steps {
         if let Some(id) = line.strip_prefix(" ---> Running in ") {
             self.container = Some(id.trim().to_owned());
         }
+        if let Some(id) = line.strip_prefix(" ---> ").map(str::trim)
+            && is_image_id(id)
+            && self.images.len() < IMAGES_MAX
+        {
+            self.images.push(id.to_owned());
+        }
         let dropped = line.trim().is_empty() || DROPPED.iter().any(|start| line.starts_with(start));
         (!dropped).then(|| line.trim_end_matches('\r').to_owned())
     }
@@ -61,6 +73,11 @@ impl Steps {
     /// The container of the step that runs.
     pub(crate) fn container(&self) -> Option<&str> {
         self.container.as_deref()
+    }
+
+    /// The images of the steps, in their order, from the base image on; once.
+    pub(crate) fn take_images(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.images)
     }
 
     /// The reason to tell, when a limit ended the step.
@@ -104,6 +121,12 @@ impl Steps {
     }
 }
 
+/// `0123456789ab`, and not `Using cache` or `Running in 0123456789ab`.
+fn is_image_id(text: &str) -> bool {
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.len() >= IMAGE_ID_DIGITS_MIN && text.bytes().all(hex)
+}
+
 /// The exit code in `The command '/bin/sh -c make' returned a non-zero code: 2`.
 pub(super) fn exit_code(said: &str) -> Option<i64> {
     said.rsplit_once("returned a non-zero code: ")?
@@ -141,7 +164,8 @@ mod tests {
         for text in [
             "Step 1/3 : FROM x\n",
             " ---> 0123456789ab\n",
-            "Step 2/3 : RUN ma",
+            "Step 2/3 : ENV A=b\n ---> Using cache\n ---> ba9876543210\n",
+            "Step 3/3 : RUN ma",
             "ke\n ---> Running in 0a1b2c\n",
             "compiling\r\n\nstill ",
             "compiling\n",
@@ -151,12 +175,14 @@ mod tests {
         }
         let want = [
             "Step 1/3 : FROM x",
-            "Step 2/3 : RUN make",
+            "Step 2/3 : ENV A=b",
+            "Step 3/3 : RUN make",
             "compiling",
             "still compiling",
         ];
         assert_eq!(shown, want);
         assert_eq!(steps.container(), Some("0a1b2c"));
+        assert_eq!(steps.take_images(), ["0123456789ab", "ba9876543210"]);
     }
 
     #[test]

@@ -122,6 +122,15 @@ impl Pushes {
         })
     }
 
+    /// True while somebody pushes to the app.
+    pub(crate) fn has(&self, app: AppId) -> bool {
+        let state = self.state();
+        state
+            .under_way
+            .values()
+            .any(|entry| entry.grant.app.id == app)
+    }
+
     /// Remembers that an app was made for a push.
     pub(crate) fn announce_created(&self, app: AppId) {
         let mut state = self.state();
@@ -171,6 +180,10 @@ impl Pushes {
 impl Push {
     pub(crate) fn token(&self) -> &str {
         &self.entry.token
+    }
+
+    pub(crate) fn app(&self) -> AppId {
+        self.entry.grant.app.id
     }
 
     pub(crate) fn repository(&self) -> &Path {

@@ -51,6 +51,9 @@ const GIT_SETTINGS: [&str; 19] = [
     "safe.directory=*",
 ];
 
+/// The end of the name of a repository that is being removed.
+const GONE: &str = ".gone";
+
 /// All repositories of this builder.
 pub(crate) struct Repositories {
     root: PathBuf,
@@ -110,6 +113,35 @@ impl Repositories {
         drop(git2::Repository::init_opts(&aside, &options)?);
         fs::rename(&aside, folder)?;
         Ok(())
+    }
+
+    /// The apps that have a repository. Also clears away what a removal that was cut short left.
+    /// Blocks.
+    pub(crate) fn list(&self) -> io::Result<Vec<AppId>> {
+        let mut apps = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if name.ends_with(GONE) {
+                fs::remove_dir_all(entry.path())?;
+            } else if let Some(app) = name.strip_suffix(".git").and_then(|id| id.parse().ok()) {
+                apps.push(app);
+            }
+        }
+        Ok(apps)
+    }
+
+    /// Removes the app's repository: moved aside in one step first, so that nobody ever finds half
+    /// of it. Whoever is about to push must be made to stay away. Blocks.
+    pub(crate) fn remove(&self, app: AppId) -> io::Result<()> {
+        let aside = self.root.join(format!(".{}{GONE}", Uuid::now_v7()));
+        {
+            let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+            fs::rename(self.root.join(format!("{app}.git")), &aside)?;
+            swept.remove(&app);
+        }
+        fs::remove_dir_all(aside)
     }
 
     /// The settings for a git process, as arguments that stand before its subcommand.

@@ -1,6 +1,8 @@
 //! A controller that only knows what a builder talks about, over real HTTP. It runs no builds:
 //! each test says how they end.
 
+mod wanted;
+
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
@@ -29,6 +31,7 @@ use fairway_api::{
     images::RegistryAccess,
     names::BranchName,
     secret::Secret,
+    wanted::Wanted,
 };
 use tokio::{net::TcpListener, sync::watch};
 
@@ -59,6 +62,8 @@ struct Known {
     builds: Vec<Build>,
     to_claim: Vec<BuildOrder>,
     asked: usize,
+    wanted: Wanted,
+    sizes: HashMap<AppId, u64>,
 }
 
 /// How builds end.
@@ -93,6 +98,8 @@ impl Controller {
             builds: Vec::new(),
             to_claim: Vec::new(),
             asked: 0,
+            wanted: Wanted::default(),
+            sizes: HashMap::new(),
         };
         let shared = Shared {
             state: Mutex::new(state),
@@ -110,6 +117,7 @@ impl Controller {
             .route("/internal/builds/{id}/heartbeat", post(heartbeat))
             .route("/internal/builds/{id}/result", post(result))
             .route("/internal/builds/{id}/verdict", get(verdict))
+            .merge(wanted::routes())
             .with_state(controller.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         controller

@@ -12,6 +12,7 @@ mod platform;
 mod access;
 mod broken;
 mod clone;
+mod disk;
 mod hook;
 mod push;
 mod queue;

@@ -89,3 +89,24 @@ fn the_hook_is_quoted() {
     let words = shlex::split(hook.lines().nth(1).unwrap()).unwrap();
     assert_eq!(words, ["exec", "/a b/fairway", "it's", "$(id)"]);
 }
+
+#[test]
+fn a_repository_is_removed_whole_and_a_removal_that_was_cut_short_is_ended() {
+    let data = tempfile::tempdir().unwrap();
+    let (app, other) = (AppId::from_u128(1), AppId::from_u128(2));
+    let repositories = repositories(&data);
+    let folder = repositories.ensure(app).unwrap();
+    repositories.ensure(other).unwrap();
+    let cut_short = data.path().join("repositories/.0.gone");
+    fs::create_dir_all(cut_short.join("objects")).unwrap();
+
+    let mut listed = repositories.list().unwrap();
+    listed.sort();
+    assert_eq!(listed, [app, other]);
+    assert!(!cut_short.exists());
+    repositories.remove(app).unwrap();
+    assert!(!folder.exists());
+    assert_eq!(repositories.list().unwrap(), [other]);
+    let again = repositories.ensure(app).unwrap();
+    assert!(again.join("HEAD").exists(), "a new one may be made");
+}
