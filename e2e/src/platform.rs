@@ -205,6 +205,24 @@ impl Platform {
             .to_owned()
     }
 
+    /// Removes the images that its builds named in the engine, by these names.
+    fn remove_images(&self) -> anyhow::Result<()> {
+        let reference = format!("reference={}/apps/*", self.addresses.registry);
+        let listed = run(Command::new("docker")
+            .args(["images", "--digests", "--filter", &reference])
+            .args(["--format", "{{.Repository}} {{.Tag}} {{.Digest}}"]))?;
+        for line in String::from_utf8_lossy(&listed.stdout).lines() {
+            let image = match line.split(' ').collect::<Vec<_>>()[..] {
+                [repository, "<none>", digest] => format!("{repository}@{digest}"),
+                [repository, tag, _] => format!("{repository}:{tag}"),
+                _ => continue,
+            };
+            // With its tag its digests may be gone already.
+            drop(Command::new("docker").args(["rmi", &image]).output());
+        }
+        Ok(())
+    }
+
     /// The end of its log, for failures.
     pub fn log_tail(&self) -> String {
         let text = fs::read_to_string(self.home.path().join("log")).unwrap_or_default();
@@ -239,6 +257,7 @@ impl Drop for Platform {
                 drop(Command::new("docker").args(remove).arg(id).output());
             }
         }
+        drop(self.remove_images());
         // What kept its pods apart; there is none where this is not root.
         let table = format!("fairway_{}", instance.replace('-', "_"));
         let delete = ["delete", "table", "inet", &table];

@@ -15,6 +15,8 @@ mod bad_input;
 mod browser;
 #[path = "e2e/dashboard.rs"]
 mod dashboard;
+#[path = "e2e/disk.rs"]
+mod disk;
 #[path = "e2e/drive.rs"]
 mod drive;
 #[path = "e2e/keep.rs"]
@@ -41,6 +43,7 @@ fn main() {
         drive::TESTS,
         bad_input::TESTS,
         dashboard::TESTS,
+        disk::TESTS,
     ]
     .concat();
     if arguments.list {
