@@ -238,7 +238,8 @@ mod tests {
             admin-email = \"a@b\"\ncreate-on-push = true\nbuildpacks = \"/b\"\n\
             stack-cache = \"/s\"\ndebian-mirror = \"http://a.b\"\n\
             build-ca-certificates = [\"/c\"]\nbuild-network = \"host\"\n\
-            builds-at-once = 1\nbuild-memory-mib = 512\nbuild-minutes = 5\nkeep-images = 3\n";
+            builds-at-once = 1\nbuild-memory-mib = 512\nbuild-minutes = 5\nkeep-images = 3\n\
+            pod-network = \"10.64.0.0/11\"\nvxlan-port = 7002\nunderlay = \"192.0.2.1\"\n";
         parse(text).unwrap();
         assert_eq!(text.lines().count(), known_keys().len());
     }
