@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use anyhow::ensure;
-use fairway_e2e::Platform;
+use fairway_e2e::{Platform, Repository};
 
 use crate::{Alone, push::wait, sample};
 
@@ -55,7 +55,26 @@ fn kill_and_reboot() -> anyhow::Result<()> {
         "{builds}"
     );
 
-    // In the middle of a release: it goes live all the same, and its branch moves with it.
+    die_in_a_release(&mut platform, &repository)?;
+
+    // A reboot: everything is gone but what is on disk.
+    platform.kill();
+    for container in platform.containers(&app)? {
+        // A pod of the release before may just have ended by itself; that is as good.
+        Command::new("docker").args(["kill", &container]).output()?;
+    }
+    ensure!(
+        platform.containers(&app)?.is_empty(),
+        "a container outlived the reboot"
+    );
+    platform.start_again()?;
+    wait("the app is back", || {
+        Ok(platform.get("kept", "/")? == (200, "live".into()))
+    })
+}
+
+/// Killed in the middle of a release: it goes live all the same, and its branch moves with it.
+fn die_in_a_release(platform: &mut Platform, repository: &Repository) -> anyhow::Result<()> {
     repository.write(
         "Dockerfile",
         "FROM fairway/run:bookworm\nWORKDIR /app\nCOPY . .\n\
@@ -77,19 +96,5 @@ fn kill_and_reboot() -> anyhow::Result<()> {
         let remote = repository.git(&["ls-remote", "fairway", "refs/heads/main"])?;
         Ok(remote.starts_with(&live))
     })?;
-
-    // A reboot: everything is gone but what is on disk.
-    platform.kill();
-    for container in platform.containers(&app)? {
-        // A pod of the release before may just have ended by itself; that is as good.
-        Command::new("docker").args(["kill", &container]).output()?;
-    }
-    ensure!(
-        platform.containers(&app)?.is_empty(),
-        "a container outlived the reboot"
-    );
-    platform.start_again()?;
-    wait("the app is back", || {
-        Ok(platform.get("kept", "/")? == (200, "live".into()))
-    })
+    Ok(())
 }
