@@ -5,22 +5,30 @@
 
 mod attach;
 mod builder;
+mod joining;
+mod machines;
 mod node;
+mod pinned;
 mod platform;
 mod router;
 mod wanted;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
-use crate::{error::ApiError, secret::Secret};
+use crate::{
+    error::ApiError,
+    nodes::{PROTOCOL, PROTOCOL_HEADER},
+    secret::Secret,
+};
 
 pub use attach::{
     AttachControl, AttachFrame, AttachReceiver, AttachSender, AttachSocket, AttachSocketError,
 };
+pub use pinned::{ClientCertificate, Distrust, PinnedError, Trust};
 pub use platform::ByteStream;
 pub use wanted::{Pace, Passed};
 
@@ -40,6 +48,8 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     token: Option<Secret>,
+    /// Of a client over the cluster port.
+    pinned: Option<Arc<pinned::Pinned>>,
 }
 
 /// Why a call failed.
@@ -84,7 +94,12 @@ impl Client {
             .tcp_nodelay(true)
             .build()
             .expect("the TLS provider was just installed");
-        Self { http, base, token }
+        Self {
+            http,
+            base,
+            token,
+            pinned: None,
+        }
     }
 
     /// The same connection with another credential.
@@ -116,7 +131,8 @@ impl Client {
         let request = self
             .http
             .request(method, self.url(path))
-            .header(header::ACCEPT, "application/vnd.heroku+json; version=3");
+            .header(header::ACCEPT, "application/vnd.heroku+json; version=3")
+            .header(PROTOCOL_HEADER, PROTOCOL);
         match &self.token {
             Some(token) => request.bearer_auth(token.expose()),
             None => request,

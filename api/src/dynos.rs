@@ -1,6 +1,6 @@
 //! Pods as the Platform API shows them. `dyno` is a name of the wire only; inside, say pod.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,18 @@ pub enum DynoState {
     Crashed,
     Down,
     Stopping,
+}
+
+impl fmt::Display for DynoState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::Crashed => "crashed",
+            Self::Down => "down",
+            Self::Stopping => "stopping",
+        })
+    }
 }
 
 /// The release that a pod runs.

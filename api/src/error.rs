@@ -30,6 +30,10 @@ pub enum ErrorId {
     InvalidParams,
     RequestTooLarge,
     RateLimit,
+    /// The machine that calls was removed from the cluster.
+    Removed,
+    /// The caller speaks a protocol that this controller does not.
+    UpgradeRequired,
     /// Something the platform needs is away; try again.
     Unavailable,
     /// A fault of ours. The text says nothing more; the log has the chain.
@@ -43,11 +47,12 @@ impl ErrorId {
         match self {
             Self::BadRequest => 400,
             Self::Unauthorized => 401,
-            Self::Forbidden => 403,
+            Self::Forbidden | Self::Removed => 403,
             Self::NotFound => 404,
             Self::Conflict => 409,
             Self::InvalidParams => 422,
             Self::RequestTooLarge => 413,
+            Self::UpgradeRequired => 426,
             Self::RateLimit => 429,
             Self::Unavailable => 503,
             Self::InternalServerError => 500,

@@ -78,6 +78,12 @@ ids! {
     EventId;
     /// A rendezvous between a terminal and a one-off pod.
     AttachId;
+    /// A cluster: all machines under one controller.
+    ClusterId;
+    /// A machine that joined; one that joins again after it was removed is another.
+    NodeId;
+    /// A token that lets one machine join.
+    NodeTokenId;
     /// An opened log stream.
     LogSessionId;
 }

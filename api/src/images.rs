@@ -1,6 +1,6 @@
 //! References to images, and how to reach the registry that holds them.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,4 +32,13 @@ pub struct RegistryAccess {
     pub password: Secret,
     /// True for plain HTTP, which engines allow on loopback only.
     pub plain_http: bool,
+}
+
+impl RegistryAccess {
+    /// Its address if it listens on loopback only: the built-in registry, as the controller's own
+    /// machine sees it.
+    pub fn loopback(&self) -> Option<SocketAddr> {
+        let address: SocketAddr = self.host.parse().ok()?;
+        (self.plain_http && address.ip().is_loopback()).then_some(address)
+    }
 }

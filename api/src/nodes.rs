@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     images::{ImageRef, RegistryAccess},
+    machines::NodeFacts,
     names::NodeName,
     network::{NetworkPlan, NetworkStatus},
     pods::{PodSpec, PodStatus},
@@ -15,6 +16,15 @@ use crate::{
 pub const LONG_POLL_SECS: u64 = 25;
 /// How often an agent reports when nothing changes, in seconds.
 pub const HEARTBEAT_SECS: u64 = 5;
+
+/// The number of the protocol between agents and the controller that this version speaks. It grows
+/// when an agent of the number before would misunderstand; fields that are only added do not make
+/// it grow, since both sides ignore what they do not know.
+pub const PROTOCOL: u32 = 1;
+/// The oldest number that a controller of this version still speaks.
+pub const PROTOCOL_OLDEST: u32 = 1;
+/// The header that carries an agent's number. Without it the caller is taken for number 1.
+pub const PROTOCOL_HEADER: &str = "fairway-protocol";
 
 /// Everything one machine should run. The agent makes Docker match it: what is missing is
 /// started, what is not named is stopped by its own stop policy and removed.
@@ -45,6 +55,9 @@ pub struct NodeStatus {
     /// Of the plan that the agent works on; 0 before its first.
     pub generation: u64,
     pub capacity: Capacity,
+    /// What else is known of the machine; `None` from an agent that does not tell.
+    #[serde(default)]
+    pub facts: Option<NodeFacts>,
     pub pods: Vec<PodStatus>,
     #[serde(default)]
     pub network: NetworkStatus,

@@ -41,7 +41,7 @@ class Platform:
         progress.touch()
         cache = os.environ.get("FAIRWAY_STACK_CACHE", str(ROOT / "target/fairway-stack-cache"))
         self.log = open(self.home / "log", "w")
-        listen = [part for name in ("api", "ssh", "registry", "http")
+        listen = [part for name in ("api", "ssh", "registry", "http", "cluster")
                   for part in (f"--listen-{name}", "127.0.0.1:0")]
         self.process = subprocess.Popen(
             [BIN / "fairway", "up", "--data", self.data, "--progress", progress,

@@ -16,10 +16,13 @@ use crate::{
     spelling::Spelling,
 };
 
+/// The name of the program that has these commands.
+const PROGRAM: &str = "app";
+
 /// One parsed command line.
 #[derive(Debug, Parser)]
 #[command(
-    name = "app",
+    name = PROGRAM,
     about = "Deploy and run apps on Fairway",
     version,
     disable_help_subcommand = true,
@@ -67,11 +70,11 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<Arguments, Failure> {
     let parsed = command
         .try_get_matches_from(words)
         .and_then(|matches| Arguments::from_arg_matches(&matches));
-    parsed.map_err(|error| told(&error))
+    parsed.map_err(|error| told(&error, PROGRAM))
 }
 
 /// What the parser has to say, in our shape: help to stdout, a mistake to stderr.
-fn told(error: &clap::Error) -> Failure {
+pub(crate) fn told(error: &clap::Error, program: &str) -> Failure {
     let text = error.render();
     match error.kind() {
         ErrorKind::DisplayHelp
@@ -83,7 +86,7 @@ fn told(error: &clap::Error) -> Failure {
                 .err()
                 .unwrap_or_else(|| Failure::new(Kind::OutputClosed, "help was printed"))
         }
-        ErrorKind::InvalidSubcommand => unknown_command(error),
+        ErrorKind::InvalidSubcommand => unknown_command(error, program),
         _ => {
             let text = text.to_string();
             let text = text.strip_prefix("error: ").unwrap_or(&text);
@@ -92,13 +95,13 @@ fn told(error: &clap::Error) -> Failure {
                 .split("\n\nFor more information")
                 .next()
                 .unwrap_or(text);
-            Failure::usage(text.trim_end()).with_hint("Examples: app help COMMAND")
+            Failure::usage(text.trim_end()).with_hint(format!("Examples: {program} help COMMAND"))
         }
     }
 }
 
 /// A command that does not exist, and the one that was probably meant.
-fn unknown_command(error: &clap::Error) -> Failure {
+fn unknown_command(error: &clap::Error, program: &str) -> Failure {
     let texts = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => vec![text.clone()],
         Some(ContextValue::Strings(texts)) => texts.clone(),
@@ -108,8 +111,10 @@ fn unknown_command(error: &clap::Error) -> Failure {
     let failure = Failure::usage(format!("{typed} is no command"));
     // The parser gives what is similar in rising order.
     match texts(ContextKind::SuggestedSubcommand).last() {
-        Some(meant) => failure.with_hint(format!("Did you mean app {meant}? app help lists all.")),
-        None => failure.with_hint("app help lists all."),
+        Some(meant) => failure.with_hint(format!(
+            "Did you mean {program} {meant}? {program} help lists all."
+        )),
+        None => failure.with_hint(format!("{program} help lists all.")),
     }
 }
 

@@ -99,13 +99,16 @@ impl From<ClientError> for Failure {
             ClientError::Api(error) => {
                 let kind = match error.id {
                     ErrorId::NotFound => Kind::NotFound,
-                    ErrorId::Unauthorized | ErrorId::Forbidden => Kind::NotAllowed,
+                    ErrorId::Unauthorized | ErrorId::Forbidden | ErrorId::Removed => {
+                        Kind::NotAllowed
+                    }
                     ErrorId::Unavailable => Kind::Unreachable,
                     ErrorId::BadRequest
                     | ErrorId::Conflict
                     | ErrorId::InvalidParams
                     | ErrorId::RequestTooLarge
                     | ErrorId::RateLimit
+                    | ErrorId::UpgradeRequired
                     | ErrorId::InternalServerError => Kind::Failed,
                 };
                 let hint = error.hint.or_else(|| match error.id {

@@ -32,6 +32,9 @@ mod log_lines;
 mod scale;
 mod terminal;
 
+// The operator's verbs of the `fairway` command.
+pub mod operator;
+
 use std::{ffi::OsString, process::ExitCode};
 
 /// Runs one command line, the program's name first, and gives its exit code.
@@ -44,19 +47,33 @@ pub fn command() -> clap::Command {
     arguments::command()
 }
 
+/// Runs one of the operator's verbs of `fairway`, the program's name first.
+pub fn operate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    ExitCode::from(code_of(operator::run(arguments.into_iter().collect())))
+}
+
 fn run(arguments: Vec<OsString>) -> u8 {
-    let outcome = arguments::parse(arguments).and_then(|arguments| {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(failure::Failure::io("start the runtime"))?;
+    code_of(arguments::parse(arguments).and_then(|arguments| {
         let session = session::Session::new(environment::Environment::read(), arguments.options);
-        let outcome = runtime.block_on(commands::run(arguments.command, &session));
-        // A read of standard input may still wait; nobody needs what it would bring.
-        runtime.shutdown_background();
-        outcome
-    });
+        block_on(commands::run(arguments.command, &session))
+    }))
+}
+
+fn block_on(
+    command: impl Future<Output = Result<u8, failure::Failure>>,
+) -> Result<u8, failure::Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(failure::Failure::io("start the runtime"))?;
+    let outcome = runtime.block_on(command);
+    // A read of standard input may still wait; nobody needs what it would bring.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn code_of(outcome: Result<u8, failure::Failure>) -> u8 {
     match outcome {
         Ok(code) => code,
         Err(failure) => failure.report(),

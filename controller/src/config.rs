@@ -34,6 +34,8 @@ pub struct Config {
     pub ssh_port: u16,
     /// The registry that builders push to and nodes pull from.
     pub registry: RegistryAccess,
+    /// Where machines reach the cluster port, as HOST:PORT; empty without one.
+    pub cluster_addresses: Vec<String>,
     /// One credential per part of the platform that calls the internal API.
     pub role_credentials: Vec<RoleCredential>,
     /// A push to an app that does not exist makes it.

@@ -4,7 +4,8 @@ use std::{collections::HashSet, fs, os::unix::fs::DirBuilderExt, path::Path};
 
 use anyhow::Context;
 use chrono::TimeDelta;
-use fairway_api::{names::Email, secret::Secret};
+use fairway_api::{ids::NodeId, names::Email, secret::Secret};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -12,15 +13,17 @@ use crate::{
     attach::Rendezvous,
     auth::{Logins, Roles},
     builds::{self, Leases},
-    config::Config,
+    cluster_port,
+    config::{Config, Role},
     http,
     logs::{app_logs::AppLogs, build_output::BuildOutputs},
+    membership::{Authority, Members},
     orchestrator::cluster::Cluster,
     reconcile,
     routers::Routers,
     secrets::Secrets,
     state::{AppState, Parts},
-    store::{self, Store, columns::now},
+    store::{self, Store, StoreError, columns::now, nodes},
     wake::{Bell, Wake},
     wanted::Notices,
 };
@@ -49,7 +52,15 @@ impl Controller {
         let cluster = Cluster::open(&store, config.registry.clone())
             .await
             .context("read the generations of node plans")?;
+        let authority = Authority::open(&store, &secrets, now())
+            .await
+            .context("open the cluster's certificate authority")?;
+        settle_nodes(&store, &config)
+            .await
+            .context("settle the machines")?;
         let state = AppState::new(Parts {
+            members: Members::load(&store).await?,
+            authority,
             store,
             cluster,
             routers: Routers::default(),
@@ -83,6 +94,18 @@ impl Controller {
     /// with it; see [`crate::not_found`].
     pub fn router(&self) -> axum::Router {
         http::router(self.state.clone())
+    }
+
+    /// Serves the cluster port until `shutdown`.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn serve_cluster(
+        &self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send + 'static {
+        cluster_port::serve(self.state.clone(), listener, shutdown)
     }
 
     /// What handlers and loops share; for tests and for parts of the same process.
@@ -151,6 +174,26 @@ async fn settle(state: &AppState) -> anyhow::Result<()> {
         .logs
         .retain(&apps)
         .context("remove logs of apps that are gone")
+}
+
+/// Makes sure that the machines that were given a credential are part of the cluster: nobody else
+/// lets them in.
+async fn settle_nodes(store: &Store, config: &Config) -> Result<(), StoreError> {
+    let mut tx = store.write().await?;
+    nodes::settle_ids(&mut tx).await?;
+    let known: HashSet<_> = nodes::all(&mut tx)
+        .await?
+        .into_iter()
+        .map(|row| row.name)
+        .collect();
+    for credential in &config.role_credentials {
+        if let Role::Node(name) = &credential.role
+            && !known.contains(name)
+        {
+            nodes::insert(&mut tx, NodeId::generate(), name, now()).await?;
+        }
+    }
+    tx.commit().await
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod formation;
 mod keys;
 mod logs;
 mod network;
+mod nodes;
 mod releases;
 mod sizes;
 mod tokens;
@@ -29,6 +30,7 @@ mod tokens;
 mod streams;
 
 // Between the parts of the platform.
+mod cluster;
 mod internal;
 
 use std::any::Any;
@@ -70,6 +72,16 @@ pub(crate) fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
+/// All of the cluster port's paths.
+pub(crate) fn cluster_router(state: AppState) -> Router {
+    cluster::routes(&state)
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_found)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(name_request))
+        .with_state(state)
+}
+
 fn public() -> Router<AppState> {
     Router::new()
         .merge(accounts::routes())
@@ -84,6 +96,7 @@ fn public() -> Router<AppState> {
         .merge(keys::routes())
         .merge(logs::routes())
         .merge(network::routes())
+        .merge(nodes::routes())
         .merge(releases::routes())
         .merge(sizes::routes())
         .merge(tokens::routes())

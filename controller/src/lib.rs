@@ -35,6 +35,7 @@ pub mod store;
 
 // Who asks, and how the answer reads when it is no.
 pub mod auth;
+mod cluster_port;
 mod http;
 pub mod problem;
 
@@ -47,7 +48,9 @@ pub mod domains;
 pub mod formation;
 pub mod git;
 pub mod keys;
+pub mod membership;
 pub mod network;
+pub mod nodes;
 pub mod pods;
 pub mod reach;
 pub mod releases;

@@ -123,6 +123,14 @@ impl<Name: Ord + Clone, Report: Clone> Reports<Name, Report> {
             .collect()
     }
 
+    /// Drops what one reported.
+    pub fn forget(&self, name: &Name) {
+        let last = &mut *self.last();
+        if let Some(entry) = last.by_name.remove(name) {
+            last.by_change.remove(&entry.change);
+        }
+    }
+
     fn last(&self) -> MutexGuard<'_, Last<Name, Report>> {
         self.last
             .lock()

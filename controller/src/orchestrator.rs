@@ -13,6 +13,7 @@ use std::{
 
 use fairway_api::{
     images::ImageRef,
+    machines::NodeFacts,
     names::NodeName,
     network::NetworkPlan,
     nodes::{Capacity, NodeStatus},
@@ -66,6 +67,22 @@ pub struct NodeSeen {
     pub status: Arc<NodeStatus>,
     /// It works on the newest orders, so that a pod it does not report does not exist.
     pub up_to_date: bool,
+}
+
+/// True when a machine says nothing else of itself than before. Its clock moves all the time.
+pub(crate) fn same_facts(before: Option<&NodeFacts>, now: Option<&NodeFacts>) -> bool {
+    match (before, now) {
+        (Some(before), Some(now)) => {
+            let clock = now.clock;
+            let before = NodeFacts {
+                clock,
+                ..before.clone()
+            };
+            before == *now
+        }
+        (_, None) => true,
+        (None, Some(_)) => false,
+    }
 }
 
 impl NodeSeen {

@@ -11,7 +11,8 @@ use fairway_api::{
     config_vars::{CONFIG_BYTES_MAX, CONFIG_NAMES_RESERVED},
     dynos::{Dyno, NewDyno, RUN_TTL_SECS_MAX},
     ids::{AttachId, PodId},
-    names::{ProcessType, SizeName},
+    machines::NodePod,
+    names::{NodeName, ProcessType, SizeName},
     pods::Attach,
     sizes::{self, SIZE_DEFAULT},
 };
@@ -24,7 +25,7 @@ use crate::{
     secrets::Secrets,
     store::{
         Db,
-        apps::AppRow,
+        apps::{self, AppRow},
         columns::now,
         events, formation,
         pods::{self, PodRow},
@@ -67,6 +68,31 @@ pub async fn list(db: &mut Db, secrets: &Secrets, app: &AppRow) -> Answer<Vec<Dy
         (&one.process_type, &one.name, one.id).cmp(&(&other.process_type, &other.name, other.id))
     });
     Ok(shown)
+}
+
+/// A machine's pods as operators see them.
+pub async fn of_node(db: &mut Db, node: &NodeName) -> Answer<Vec<NodePod>> {
+    let mut owners = BTreeMap::new();
+    let mut versions = BTreeMap::new();
+    let mut found = Vec::new();
+    for row in pods::of_node(db, node).await? {
+        if let Entry::Vacant(unread) = owners.entry(row.app) {
+            unread.insert(apps::get(db, row.app).await?.app());
+        }
+        if let Entry::Vacant(unread) = versions.entry(row.release) {
+            unread.insert(releases::get(db, row.release).await?.version);
+        }
+        found.push(NodePod {
+            id: row.id,
+            app: owners[&row.app].clone(),
+            release: versions[&row.release],
+            state: shown::state(&row),
+            name: row.name,
+            size: row.size,
+            created_at: row.created_at,
+        });
+    }
+    Ok(found)
 }
 
 /// One pod, by id or by name; of several with one name, the wanted one.

@@ -11,6 +11,7 @@ use crate::{
     builds::Leases,
     config::Config,
     logs::{app_logs::AppLogs, build_output::BuildOutputs},
+    membership::{Authority, Members},
     orchestrator::cluster::Cluster,
     routers::Routers,
     secrets::Secrets,
@@ -51,6 +52,10 @@ pub struct Parts {
     pub(crate) leases: Leases,
     /// Credentials of builders, nodes and routers.
     pub(crate) roles: Roles,
+    /// Says who machines are.
+    pub authority: Authority,
+    /// Which of them are part of the cluster.
+    pub(crate) members: Members,
     /// Checks passwords, and slows down who guesses them.
     pub(crate) logins: Logins,
 }

@@ -30,9 +30,11 @@ pub mod formation;
 pub mod releases;
 
 // What the platform does about it.
+pub mod cluster;
 pub mod deployments;
 pub mod generations;
 pub mod network;
+pub mod node_tokens;
 pub mod nodes;
 pub mod pods;
 

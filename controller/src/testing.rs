@@ -94,6 +94,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
             password: Secret::new("registry-password"),
             plain_http: true,
         },
+        cluster_addresses: vec!["fairway.test:7001".into()],
         role_credentials: vec![
             role(Role::Builder("one".parse().unwrap()), BUILDER),
             role(Role::Builder("two".parse().unwrap()), BUILDER_2),

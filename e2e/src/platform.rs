@@ -4,7 +4,7 @@
 use std::{
     fs::{self, OpenOptions},
     future::Future,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -31,6 +31,7 @@ pub struct Addresses {
     pub ssh: SocketAddr,
     pub registry: SocketAddr,
     pub http: SocketAddr,
+    pub cluster: SocketAddr,
 }
 
 /// A running platform.
@@ -39,11 +40,22 @@ pub struct Platform {
     home: TempDir,
     process: Option<Child>,
     addresses: Addresses,
+    /// Further arguments.
+    more: Vec<String>,
 }
 
 impl Platform {
     /// Starts a platform on free ports.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with(Ipv4Addr::LOCALHOST, &[])
+    }
+
+    /// The same for further machines to join, which reach this one at `address`.
+    pub fn start_on_wire(address: Ipv4Addr) -> anyhow::Result<Self> {
+        Self::start_with(address, &["--underlay".into(), address.to_string()])
+    }
+
+    fn start_with(address: Ipv4Addr, more: &[String]) -> anyhow::Result<Self> {
         let home = tempfile::Builder::new().prefix("fairway-e2e-").tempdir()?;
         let free: SocketAddr = ([127, 0, 0, 1], 0).into();
         let wanted = Addresses {
@@ -51,9 +63,11 @@ impl Platform {
             ssh: free,
             registry: free,
             http: free,
+            cluster: (address, 0).into(),
         };
-        let (process, addresses) = spawn(home.path(), wanted)?;
+        let (process, addresses) = spawn(home.path(), wanted, more)?;
         Ok(Self {
+            more: more.to_vec(),
             home,
             process: Some(process),
             addresses,
@@ -80,7 +94,7 @@ impl Platform {
 
     /// Starts it again on the same data and ports.
     pub fn start_again(&mut self) -> anyhow::Result<()> {
-        let (process, addresses) = spawn(self.home.path(), self.addresses)?;
+        let (process, addresses) = spawn(self.home.path(), self.addresses, &self.more)?;
         self.process = Some(process);
         self.addresses = addresses;
         Ok(())
@@ -132,6 +146,24 @@ impl Platform {
             .env_remove("FAIRWAY_APP")
             .stdin(Stdio::null());
         command
+    }
+
+    /// An operator's verb of the `fairway` command, logged in by its environment.
+    pub fn operator(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("fairway"));
+        command
+            .args(arguments)
+            .env("FAIRWAY_URL", self.url())
+            .env("FAIRWAY_TOKEN", self.token().expose())
+            .env("HOME", self.home.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs an operator's verb; its standard output, or an error with all it said.
+    pub fn operator_ok(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = run(&mut self.operator(arguments))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Runs the `app` command; its standard output, or an error with all it said.
@@ -265,7 +297,7 @@ impl Drop for Platform {
     }
 }
 
-fn spawn(home: &Path, wanted: Addresses) -> anyhow::Result<(Child, Addresses)> {
+fn spawn(home: &Path, wanted: Addresses, more: &[String]) -> anyhow::Result<(Child, Addresses)> {
     let data = home.join("data");
     let log = OpenOptions::new()
         .create(true)
@@ -285,6 +317,8 @@ fn spawn(home: &Path, wanted: Addresses) -> anyhow::Result<(Child, Addresses)> {
         .args(["--listen-ssh", &wanted.ssh.to_string()])
         .args(["--listen-registry", &wanted.registry.to_string()])
         .args(["--listen-http", &wanted.http.to_string()])
+        .args(["--listen-cluster", &wanted.cluster.to_string()])
+        .args(more)
         .args([
             "--buildpacks".as_ref(),
             workspace.join("buildpacks").as_os_str(),
@@ -323,7 +357,7 @@ fn spawn(home: &Path, wanted: Addresses) -> anyhow::Result<(Child, Addresses)> {
 }
 
 /// A program that this workspace built, beside the test's own executable.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let mut path = std::env::current_exe().unwrap_or_default();
     path.pop();
     if path.ends_with("deps") {

@@ -13,6 +13,8 @@
 mod bad_input;
 #[path = "e2e/browser.rs"]
 mod browser;
+#[path = "e2e/cluster.rs"]
+mod cluster;
 #[path = "e2e/dashboard.rs"]
 mod dashboard;
 #[path = "e2e/disk.rs"]
@@ -74,6 +76,7 @@ fn trials(tests: Vec<(&'static str, OnShared)>, platform: Option<&Arc<Platform>>
     });
     let alone = keep::TESTS
         .iter()
+        .chain(cluster::TESTS)
         .map(|&(name, test): &(&str, Alone)| Trial::test(name, move || outcome(test())));
     shared.chain(alone).collect()
 }

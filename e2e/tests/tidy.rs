@@ -31,6 +31,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
         &[
             "api",
             "builder",
+            "cli",
             "controller",
             "node",
             "registry",

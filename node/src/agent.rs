@@ -15,10 +15,11 @@ use crate::{
     images,
     ledger::Ledger,
     logs::{self, Places},
+    membership::keep_certificate,
     network::{self, Network},
     plans,
     pod::task::Host,
-    pods, report,
+    pods, registry_tunnel, report,
     start::Starter,
 };
 
@@ -53,12 +54,14 @@ impl Agent {
                     client,
                     docker_socket,
                     underlay,
-                    ..
+                    description,
+                    membership,
+                    data_dir,
                 },
             ledger,
         } = self;
         let engine = Arc::new(Engine::new(docker_socket, instance));
-        let facts = Arc::new(Facts::gather(engine.clone()));
+        let facts = Arc::new(Facts::gather(engine.clone(), &description));
         let board = BoardWriter::new(ledger.load::<Board>(PODS_FILE).unwrap_or_default());
         let places = Arc::new(Places::load(ledger.clone()));
         let network = Arc::new(Network::new(underlay, client.base()));
@@ -84,6 +87,7 @@ impl Agent {
             burials: TaskTracker::new(),
             shutdown: stop.clone(),
         });
+        let removed = CancellationToken::new();
         let mut loops = JoinSet::new();
         let mut endlessly = |work: BoxFuture<'static, ()>| {
             let stop = stop.clone();
@@ -91,31 +95,71 @@ impl Agent {
                 stop.run_until_cancelled(work).await;
             });
         };
-        endlessly(plans::pull(client.clone(), node.clone(), ledger.clone(), orders_out).boxed());
+        if let Some((membership, certificate)) = membership {
+            let client = client.clone();
+            endlessly(registry_tunnel::offer(client.clone(), orders.clone()).boxed());
+            endlessly(keep_certificate(client, certificate, membership, data_dir).boxed());
+        }
+        let (books, gone) = (ledger.clone(), removed.clone());
+        endlessly(plans::pull(client.clone(), node.clone(), books, orders_out, gone).boxed());
         let (told, seen, also_seen) = (network.status(), board.subscribe(), board.subscribe());
-        endlessly(report::report(client.clone(), node, facts, told, seen).boxed());
+        let gone = removed.clone();
+        endlessly(report::report(client.clone(), node, facts, told, seen, gone).boxed());
         endlessly(network::keep(network, engine.clone(), orders.clone(), also_seen).boxed());
         endlessly(images::clean(engine, ledger.clone(), orders.clone()).boxed());
         endlessly(pods::supervise(host, orders).boxed());
         let remembering = tokio::spawn(board::remember(ledger, board.subscribe()));
         let sending = tokio::spawn(logs::send(client, outlet, places, stop.clone()));
+        let leaving = leave(removed, board.subscribe());
         drop(board);
-
-        let mut result = Ok(());
-        while let Some(ended) = loops.join_next().await {
-            if !stop.is_cancelled() {
-                let why = ended
-                    .err()
-                    .map_or_else(String::new, |error| format!(": {error}"));
-                result = Err(anyhow::anyhow!(
-                    "a part of the node agent ended by itself{why}"
-                ));
-                stop.cancel();
-            }
-        }
+        let result = until_the_end(loops, leaving, stop).await;
         sending.await.context("the sender of logs failed")?;
         // The last holder of the board is gone with the loops.
         remembering.await.context("remembering the pods failed")?;
         result
+    }
+}
+
+/// Waits for the last of the loops, which end together: when `stop` is told to, when one of them
+/// fails, or when `leaving` says that there is nothing left to do.
+async fn until_the_end(
+    mut loops: JoinSet<()>,
+    leaving: impl Future<Output = ()>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut result = Ok(());
+    tokio::pin!(leaving);
+    loop {
+        let ended = tokio::select! {
+            ended = loops.join_next() => ended,
+            () = &mut leaving, if !stop.is_cancelled() => {
+                result = Err(anyhow::anyhow!(
+                    "this machine was removed from the cluster, and its pods have been stopped. \
+                     To bring it back, remove its data directory and let it join with a new token"
+                ));
+                stop.cancel();
+                continue;
+            }
+        };
+        let Some(ended) = ended else { return result };
+        if !stop.is_cancelled() {
+            let why = ended
+                .err()
+                .map_or_else(String::new, |error| format!(": {error}"));
+            result = Err(anyhow::anyhow!(
+                "a part of the node agent ended by itself{why}"
+            ));
+            stop.cancel();
+        }
+    }
+}
+
+/// Waits until the machine is no part of the cluster any more and its last pod has ended.
+async fn leave(removed: CancellationToken, mut board: watch::Receiver<Board>) {
+    removed.cancelled().await;
+    // The board names no pod before the engine was looked at.
+    let empty = board.wait_for(|board| board.looked && board.pods.is_empty());
+    if empty.await.is_err() {
+        std::future::pending().await
     }
 }

@@ -1,8 +1,13 @@
 //! Settings of an agent.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
-use fairway_api::{client::Client, names::NodeName};
+use fairway_api::{
+    client::{Client, ClientCertificate},
+    names::NodeName,
+};
+
+use crate::{facts::Description, membership::Membership};
 
 /// Where the Docker Engine listens unless told otherwise.
 pub const DOCKER_SOCKET_DEFAULT: &str = "/var/run/docker.sock";
@@ -22,6 +27,11 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The controller, with this node's credential.
     pub client: Client,
+    /// What the operator says of this machine.
+    pub description: Description,
+    /// Set for a machine that joined: its certificate, to be renewed. The registry's address is then
+    /// one of the controller's machine, and is offered here through a tunnel.
+    pub membership: Option<(Membership, Arc<ClientCertificate>)>,
     /// The engine's Unix socket, usually [`DOCKER_SOCKET_DEFAULT`].
     pub docker_socket: PathBuf,
     /// The address by which other machines reach this one; `None` takes that which it uses towards

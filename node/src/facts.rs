@@ -1,9 +1,27 @@
-//! What this machine has: memory, cores, processes, disk, engine.
+//! What this machine has and is: memory, cores, processes, disk, engine; kind, kernel, labels.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+mod kind;
 
-use fairway_api::{nodes::Capacity, sizes::Resources};
-use tokio::{sync::OnceCell, time::timeout};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::Utc;
+use fairway_api::{
+    machines::NodeFacts,
+    nodes::Capacity,
+    placement::{Labels, NodeKind},
+    sizes::Resources,
+};
+use tokio::{
+    net::{UdpSocket, lookup_host},
+    sync::OnceCell,
+    time::timeout,
+};
 
 use crate::engine::Engine;
 
@@ -13,17 +31,64 @@ const PIDS_DEFAULT: u32 = 32_768;
 const ABOUT_SECS: u64 = 1;
 const MILLIS_PER_CORE: u32 = 1_000;
 
+/// What an operator says of a machine by the agent's flags.
+#[derive(Debug, Clone, Default)]
+pub struct Description {
+    /// Defaults: what operators say later wins.
+    pub labels: Labels,
+    /// Instead of what the machine looks like.
+    pub kind: Option<NodeKind>,
+}
+
+impl Description {
+    /// The machine as it describes itself now.
+    pub fn facts(&self) -> NodeFacts {
+        NodeFacts {
+            kind: self.kind.unwrap_or_else(kind::detect),
+            kernel: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            labels: self.labels.clone(),
+            clock: Utc::now(),
+        }
+    }
+}
+
+/// The address from which this machine reaches `controller`, as HOST:PORT; `None` if it has no way
+/// there. Nothing is sent.
+pub async fn address_towards(controller: &str) -> Option<IpAddr> {
+    for target in lookup_host(controller).await.ok()? {
+        let any: SocketAddr = match target {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let Ok(socket) = UdpSocket::bind(any).await else {
+            continue;
+        };
+        if socket.connect(target).await.is_ok()
+            && let Ok(own) = socket.local_addr()
+        {
+            return Some(own.ip());
+        }
+    }
+    None
+}
+
 /// The machine, asked anew where things change.
 #[derive(Debug)]
 pub(crate) struct Facts {
     engine: Arc<Engine>,
+    /// All but the clock stays as it is.
+    described: NodeFacts,
     resources: Resources,
     /// Name and version of the engine and where its data is; known once it has answered.
     about: OnceCell<(String, PathBuf)>,
 }
 
 impl Facts {
-    pub(crate) fn gather(engine: Arc<Engine>) -> Self {
+    pub(crate) fn gather(engine: Arc<Engine>, description: &Description) -> Self {
         let memory = sysinfo::System::new().map(|mut system| {
             system.refresh_memory();
             system.total_memory()
@@ -38,8 +103,16 @@ impl Facts {
         };
         Self {
             engine,
+            described: description.facts(),
             resources,
             about: OnceCell::new(),
+        }
+    }
+
+    pub(crate) fn facts(&self) -> NodeFacts {
+        NodeFacts {
+            clock: Utc::now(),
+            ..self.described.clone()
         }
     }
 

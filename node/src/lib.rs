@@ -43,12 +43,18 @@ mod facts;
 mod logs;
 mod report;
 
+// Being a member of the cluster.
+mod membership;
+mod registry_tunnel;
+
 // Putting it together.
 mod agent;
 mod config;
 
 pub use agent::Agent;
 pub use config::{Config, DOCKER_SOCKET_DEFAULT};
+pub use facts::{Description, address_towards};
+pub use membership::{Invitation, JoinError, Membership, MembershipError, join};
 
 #[cfg(test)]
 mod testing;

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use fairway_api::{
     client::Client,
+    error::ErrorId,
     images::{ImageRef, RegistryAccess},
     names::NodeName,
     network::NetworkPlan,
@@ -14,8 +15,9 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Written};
 
 /// The ledger's name for the plan.
 const PLAN_FILE: &str = "plan";
@@ -67,20 +69,52 @@ fn judge(node: &NodeName, current: Option<&NodePlan>, new: &NodePlan) -> Verdict
     }
 }
 
-/// Pulls plans for ever and publishes those that are taken.
+/// Pulls plans and publishes those that are taken, until the machine is removed from the cluster:
+/// then its last plan is to run nothing, also after a restart. Cancels `removed` when it hears of
+/// that first.
 pub(crate) async fn pull(
     client: Client,
     node: NodeName,
     ledger: Arc<Ledger>,
     orders: watch::Sender<Option<Arc<Orders>>>,
+    removed: CancellationToken,
+) {
+    let pulled = pull_while_member(&client, &node, &ledger, &orders, &removed);
+    removed.run_until_cancelled(pulled).await;
+    tracing::error!("this machine was removed from the cluster: stopping its pods");
+    let plan = ledger.load(PLAN_FILE).map(|plan: NodePlan| NodePlan {
+        pods: vec![],
+        ..plan
+    });
+    if let Some(plan) = &plan
+        && let Err(error) = ledger.save(PLAN_FILE, plan).and_then(Written::sync)
+    {
+        tracing::error!(
+            "cannot remember the removal: {:#}",
+            anyhow::Error::from(error)
+        );
+    }
+    // Published also if that failed; without a plan on disk there was none.
+    if let Some(plan) = plan {
+        publish(&orders, &plan);
+    }
+    std::future::pending().await
+}
+
+async fn pull_while_member(
+    client: &Client,
+    node: &NodeName,
+    ledger: &Arc<Ledger>,
+    orders: &watch::Sender<Option<Arc<Orders>>>,
+    removed: &CancellationToken,
 ) {
     let mut current: Option<NodePlan> = ledger
         .load(PLAN_FILE)
-        .filter(|plan: &NodePlan| plan.node == node);
+        .filter(|plan: &NodePlan| plan.node == *node);
     // Asked from 0, so that the controller shows its plan even if it is the one we have.
     let first = timeout(
         Duration::from_secs(FIRST_ANSWER_SECS),
-        client.node_plan(&node, 0),
+        client.node_plan(node, 0),
     )
     .await;
     let mut answer = first.ok();
@@ -91,7 +125,7 @@ pub(crate) async fn pull(
             generation = plan.generation,
             "the controller is away: on with the last plan"
         );
-        publish(&orders, plan);
+        publish(orders, plan);
     }
     let mut failures = 0_u32;
     loop {
@@ -99,9 +133,15 @@ pub(crate) async fn pull(
             None | Some(Ok(None)) => {}
             Some(Ok(Some(plan))) => {
                 failures = 0;
-                take(&node, &mut current, plan, &ledger, &orders).await;
+                take(node, &mut current, plan, ledger, orders).await;
             }
             Some(Err(error)) => {
+                if error
+                    .api()
+                    .is_some_and(|error| error.id == ErrorId::Removed)
+                {
+                    return removed.cancel();
+                }
                 if failures == 0 {
                     tracing::warn!("cannot get the plan: {:#}", anyhow::Error::from(error));
                 }
@@ -113,7 +153,7 @@ pub(crate) async fn pull(
             }
         }
         let after = current.as_ref().map_or(0, |plan| plan.generation);
-        answer = Some(client.node_plan(&node, after).await);
+        answer = Some(client.node_plan(node, after).await);
     }
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use fairway_api::{
     client::Client,
+    error::ErrorId,
     names::NodeName,
     network::NetworkStatus,
     nodes::{HEARTBEAT_SECS, NodeStatus},
@@ -13,19 +14,22 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{board::Board, facts::Facts};
 
 /// Pause between two tries when the controller is away, in milliseconds, at first and at most.
 const AGAIN_MILLIS: (u64, u64) = (100, 2_000);
 
-/// Reports until the board closes, from the first look at the engine on.
+/// Reports until the board closes, from the first look at the engine on. Cancels `removed` when it
+/// hears that this machine is no part of the cluster any more.
 pub(crate) async fn report(
     client: Client,
     node: NodeName,
     facts: Arc<Facts>,
     mut network: watch::Receiver<NetworkStatus>,
     mut board: watch::Receiver<Board>,
+    removed: CancellationToken,
 ) {
     if board.wait_for(|board| board.looked).await.is_err() {
         return;
@@ -37,10 +41,17 @@ pub(crate) async fn report(
             node: node.clone(),
             generation: now.generation,
             capacity: facts.capacity().await,
+            facts: Some(facts.facts()),
             pods: now.statuses(),
             network: network.borrow_and_update().clone(),
         };
         if let Err(error) = client.report_node(&status).await {
+            if error
+                .api()
+                .is_some_and(|error| error.id == ErrorId::Removed)
+            {
+                removed.cancel();
+            }
             if failures == 0 {
                 tracing::warn!(
                     "cannot report to the controller: {:#}",

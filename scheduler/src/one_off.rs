@@ -30,7 +30,7 @@ pub(crate) fn end(app: &App, pass: &mut Pass<'_>) {
         let over = match pod.kind {
             PodKind::Service => false,
             PodKind::ReleasePhase => !is_awaited(app, pod),
-            PodKind::Run => is_over(pod, pass),
+            PodKind::Run => pod.gone || is_over(pod, pass),
         };
         if over {
             pass.act(Action::Stop { pod: pod.id });

@@ -87,14 +87,18 @@ impl<'a> Pass<'a> {
     }
 
     /// True when the pod's machine cannot or should not keep it and there is another that takes
-    /// pods. Without another one it stays: nothing would be won.
+    /// pods. Without another one it stays: nothing would be won. With its machine removed it is
+    /// gone, and anything is better.
     pub(crate) fn must_move(&self, app: &App, pod: &Pod) -> bool {
         let Some(here) = &pod.node else { return false };
+        if pod.gone {
+            return true;
+        }
         let leaves = match self.nodes.get(here) {
             Some(node) => {
                 node.is_left() && !self.held.contains(here) || is_driven_away(app, pod, node)
             }
-            None => true,
+            None => return true,
         };
         let takes = |node: &Node| node.state == NodeState::Ready && node.capacity.is_some();
         leaves

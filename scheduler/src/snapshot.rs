@@ -274,6 +274,7 @@ impl App {
     /// True for a pod that the route table names.
     pub fn routes_to(&self, pod: &Pod) -> bool {
         pod.is_web()
+            && !pod.gone
             && pod.intent == PodIntent::Wanted
             && Some(pod.release) == self.current
             && pod.status.as_ref().is_some_and(PodStatus::is_ready)
@@ -346,6 +347,9 @@ impl Pod {
 
     /// True when it does its work: a web pod is ready, any other runs.
     pub fn is_up(&self) -> bool {
+        if self.gone {
+            return false;
+        }
         match self.status.as_ref().map(|status| &status.phase) {
             Some(PodPhase::Running { ready }) => *ready || !self.process_type.is_web(),
             _ => false,

@@ -82,6 +82,7 @@ fn happen(world: &mut World, app: AppId, words: &[&str]) {
         ["node", name, "suspected"] => world.set_node_state(name, NodeState::Suspected),
         ["node", name, "draining"] => world.set_node_state(name, NodeState::Draining),
         ["node", name, "cordoned"] => world.set_node_state(name, NodeState::Cordoned),
+        ["node", name, "removed"] => world.remove_node(name),
         ["node", name, memory] => world.set_node(name, memory.parse().unwrap(), 2000),
         ["router", name] => {
             let generation = world.snapshot.routes_generation;

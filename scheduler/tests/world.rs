@@ -144,6 +144,19 @@ impl World {
         self.snapshot.nodes.get_mut::<str>(name).unwrap().state = state;
     }
 
+    /// What `nodes:remove` does: its pods are no more.
+    pub(crate) fn remove_node(&mut self, name: &str) {
+        self.snapshot.nodes.remove::<str>(name).unwrap();
+        let pods = self
+            .snapshot
+            .apps
+            .values_mut()
+            .flat_map(|app| app.pods.values_mut());
+        for pod in pods {
+            pod.gone |= pod.node.as_ref().is_some_and(|node| node.as_str() == name);
+        }
+    }
+
     pub(crate) fn report_router(
         &mut self,
         name: &str,
@@ -278,6 +291,14 @@ impl World {
             .collect();
         gone.into_iter().for_each(|id| drop(planner.remove_app(id)));
         other.into_iter().for_each(|app| planner.set_app(app));
+        let known = planner.snapshot().nodes.keys();
+        let removed: Vec<_> = known
+            .filter(|name| !snapshot.nodes.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in removed {
+            planner.remove_node(&name);
+        }
         for (name, node) in &snapshot.nodes {
             planner.set_node(name, node.clone());
         }

@@ -65,7 +65,8 @@ impl Identity {
     }
 }
 
-fn random_hex<const BYTES: usize>() -> String {
+/// Random bytes in hexadecimal.
+pub(crate) fn random_hex<const BYTES: usize>() -> String {
     hex::encode(rand::rng().random::<[u8; BYTES]>())
 }
 

@@ -10,7 +10,9 @@ pub mod roles;
 pub mod up;
 
 // What they stand on.
+mod cluster_address;
 pub mod identity;
+mod machine;
 pub mod progress;
 pub mod runtime;
 pub mod settings;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use fairway_server::{
     accounts::ResetPasswordArgs,
-    roles::{BuilderArgs, ControllerArgs, NodeArgs, RegistryArgs, RouterArgs},
+    roles::{BuilderArgs, ControllerArgs, NodeCommand, RegistryArgs, RouterArgs},
     runtime,
     settings::Settings,
     telemetry, up,
@@ -33,8 +33,11 @@ enum Command {
     Registry(RegistryArgs),
     /// Run an edge router
     Router(RouterArgs),
-    /// Run the agent of this machine
-    Node(NodeArgs),
+    /// Let this machine join a cluster, run its agent
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// List machines; nodes:info, :cordon, :uncordon, :drain, :remove, :label, :taint
+    Nodes,
     /// Set a new password for an account whose password was lost, and print it
     #[command(name = "account:reset-password")]
     ResetPassword(ResetPasswordArgs),
@@ -47,6 +50,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Operators' verbs are calls of the API, and are parsed where `app` parses its own.
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if fairway_cli::operator::is_meant(&arguments) {
+        return fairway_cli::operate(arguments);
+    }
     let cli = Cli::parse();
     // The hook runs inside each push and must not pay for a runtime or a log.
     if let Command::Hook { name: _ } = cli.command {
@@ -60,9 +68,10 @@ fn main() -> ExitCode {
             Command::Builder(args) => args.run(shutdown).await,
             Command::Registry(args) => args.run(shutdown).await,
             Command::Router(args) => args.run(shutdown).await,
-            Command::Node(args) => args.run(shutdown).await,
+            Command::Node(command) => command.run(shutdown).await,
             Command::ResetPassword(args) => args.run().await,
-            Command::Hook { .. } => Ok(()),
+            // Both were dealt with above.
+            Command::Hook { .. } | Command::Nodes => Ok(()),
         }
     })
 }

@@ -47,6 +47,14 @@ pub struct Settings {
     #[arg(long, env = "FAIRWAY_LISTEN_HTTP", value_name = "ADDRESS")]
     pub listen_http: Option<SocketAddr>,
 
+    /// Where machines of the cluster connect, encrypted [default: 0.0.0.0:7001]
+    #[arg(long, env = "FAIRWAY_LISTEN_CLUSTER", value_name = "ADDRESS")]
+    pub listen_cluster: Option<SocketAddr>,
+
+    /// How other machines reach it [default: the host of the public URL, else this machine's address]
+    #[arg(long, env = "FAIRWAY_CLUSTER_ADDRESS", value_name = "HOST:PORT")]
+    pub cluster_address: Option<String>,
+
     /// Apps answer as APP.DOMAIN [default: localhost]
     #[arg(long, env = "FAIRWAY_BASE_DOMAIN", value_name = "DOMAIN")]
     pub base_domain: Option<Hostname>,
@@ -153,6 +161,8 @@ impl Settings {
             listen_ssh: self.listen_ssh.or(file.listen_ssh),
             listen_registry: self.listen_registry.or(file.listen_registry),
             listen_http: self.listen_http.or(file.listen_http),
+            listen_cluster: self.listen_cluster.or(file.listen_cluster),
+            cluster_address: self.cluster_address.or(file.cluster_address),
             base_domain: self.base_domain.or(file.base_domain),
             public_url: self.public_url.or(file.public_url),
             node_name: self.node_name.or(file.node_name),
@@ -234,6 +244,7 @@ mod tests {
     fn every_flag_can_stand_in_the_file() {
         let text = "data = \"/d\"\nlisten-api = \"127.0.0.1:1\"\nlisten-ssh = \"127.0.0.1:2\"\n\
             listen-registry = \"127.0.0.1:3\"\nlisten-http = \"127.0.0.1:4\"\n\
+            listen-cluster = \"127.0.0.1:5\"\ncluster-address = \"a.b:7001\"\n\
             base-domain = \"a.b\"\npublic-url = \"http://a.b\"\nnode-name = \"n\"\n\
             admin-email = \"a@b\"\ncreate-on-push = true\nbuildpacks = \"/b\"\n\
             stack-cache = \"/s\"\ndebian-mirror = \"http://a.b\"\n\

@@ -43,6 +43,7 @@ struct Addresses {
     ssh: SocketAddr,
     registry: SocketAddr,
     http: SocketAddr,
+    cluster: SocketAddr,
 }
 
 /// Runs the whole platform until `shutdown` or until a part fails.
@@ -63,6 +64,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
 struct Platform {
     addresses: Addresses,
     api: TcpListener,
+    cluster: TcpListener,
     registry: Registry,
     controller: Controller,
     builder: Builder,
@@ -82,6 +84,9 @@ impl Platform {
             .await
             .map_err(|error| not_bound(error, layout.listen_api, "--listen-api"))?;
         let api_address = api.local_addr()?;
+        let cluster = TcpListener::bind(layout.listen_cluster)
+            .await
+            .map_err(|error| not_bound(error, layout.listen_cluster, "--listen-cluster"))?;
         let registry = Registry::bind(layout.registry(identity))
             .await
             .map_err(|error| not_bound(error, layout.listen_registry, "--listen-registry"))?;
@@ -104,6 +109,7 @@ impl Platform {
             ssh: builder.ssh_addr()?,
             registry: registry_address,
             http: router.local_addr(),
+            cluster: cluster.local_addr()?,
         };
         let controller =
             Controller::bind(layout.controller(identity, access.clone(), &addresses)?)
@@ -116,6 +122,7 @@ impl Platform {
         Ok(Self {
             addresses,
             api,
+            cluster,
             registry,
             controller,
             builder,
@@ -147,6 +154,10 @@ impl Platform {
             shutdown: shutdown.clone(),
         };
         parts.start("API", serve(self.api, site, shutdown.clone()));
+        let cluster_port = self
+            .controller
+            .serve_cluster(self.cluster, shutdown.clone());
+        parts.start("cluster port", cluster_port);
         parts.start(
             "clean-up",
             housekeeping::run(self.registry.collector(), self.pruning, shutdown.clone()),

@@ -14,7 +14,7 @@ fn up(dir: &TempDir) -> Command {
         .arg("up")
         .arg("--data")
         .arg(dir.path().join("data"));
-    for listen in ["api", "ssh", "registry", "http"] {
+    for listen in ["api", "ssh", "registry", "http", "cluster"] {
         command.args([&format!("--listen-{listen}"), "127.0.0.1:0"]);
     }
     command

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use clap::{Arg, Args, Command};
 use fairway_server::{
-    roles::{BuilderArgs, ControllerArgs, NodeArgs, RegistryArgs, RouterArgs},
+    roles::{BuilderArgs, ControllerArgs, JoinArgs, RegistryArgs, RouterArgs, RunArgs},
     settings::Settings,
 };
 
@@ -94,8 +94,10 @@ fn required<A: Args>(want: bool) -> BTreeSet<String> {
     let flags = command
         .get_arguments()
         .filter(|arg| arg.is_required_set() == want);
+    // What is no flag stands beside the role's name.
     flags
-        .map(|arg| format!("--{}", arg.get_long().unwrap()))
+        .filter_map(|arg| arg.get_long())
+        .map(|flag| format!("--{flag}"))
         .collect()
 }
 
@@ -113,7 +115,8 @@ fn the_table_of_roles_is_what_clap_knows() {
         ("builder", required::<BuilderArgs>),
         ("registry", required::<RegistryArgs>),
         ("router", required::<RouterArgs>),
-        ("node", required::<NodeArgs>),
+        ("node join", required::<JoinArgs>),
+        ("node run", required::<RunArgs>),
     ];
     let rows = table("Roles alone");
     assert_eq!(rows.len(), known.len());

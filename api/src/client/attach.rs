@@ -10,13 +10,15 @@
 //! | binary `2` + bytes | pod | error output (without a terminal) |
 //! | text [`AttachControl`] | either | window size, end of input, exit |
 
+use std::sync::Arc;
+
 use futures_util::{
     Sink, SinkExt, Stream, StreamExt,
     stream::{SplitSink, SplitStream},
 };
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::{
-    connect_async,
+    Connector, client_async_tls_with_config, connect_async,
     tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue},
 };
 
@@ -78,11 +80,20 @@ impl Client {
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
         url.set_scheme(scheme)
             .expect("http and ws are schemes of the same class");
-        dial(
-            url.as_str(),
-            self.token.as_ref().map(|token| token.expose()),
-        )
-        .await
+        let Some(pinned) = &self.pinned else {
+            let token = self.token.as_ref().map(|token| token.expose());
+            return dial(url.as_str(), token).await;
+        };
+        let stream = pinned
+            .connect()
+            .await
+            .map_err(|error| AttachSocketError::Connect(error.into()))?;
+        let tls = Connector::Rustls(Arc::clone(&pinned.tls));
+        let (socket, _response) =
+            client_async_tls_with_config(url.as_str(), stream, None, Some(tls))
+                .await
+                .map_err(AttachSocketError::Connect)?;
+        Ok(AttachSocket { socket })
     }
 }
 

@@ -127,6 +127,8 @@ macro_rules! segments {
 segments! {
     /// `{id}`: a row's id, or what else names it there.
     Id = "id";
+    /// `{node}`: a machine's name.
+    NodeSegment = "node";
     /// `{type}`: a process type.
     TypeSegment = "type";
     /// `{dyno}`: a pod by id or name, or a process type.

@@ -2,20 +2,21 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use anyhow::Context;
+use chrono::{DateTime, TimeDelta, Utc};
 use fairway_api::{
     images::RegistryAccess,
     names::NodeName,
     nodes::{Capacity, NodePlan, NodeStatus},
 };
 
-use super::{Intent, NodeIntent, NodeSeen, Observation, Orchestrator};
+use super::{Intent, NodeIntent, NodeSeen, Observation, Orchestrator, same_facts};
 use crate::{
-    observed::Reports,
+    observed::{Aged, Reports},
     orders::{Generations, Published},
     store::{Store, StoreError},
 };
@@ -33,9 +34,39 @@ pub struct Cluster {
     store: Store,
     registry: RegistryAccess,
     reports: Reports<NodeName, Arc<NodeStatus>>,
+    /// How far each machine's clock was ahead of ours when it last reported.
+    clocks: Mutex<BTreeMap<NodeName, TimeDelta>>,
     plans: Mutex<BTreeMap<NodeName, Arc<Published<NodePlan>>>>,
     /// One row of numbers for all machines: each sees it grow. Only `apply` takes from it.
     generations: tokio::sync::Mutex<Generations>,
+}
+
+/// What was heard of the machines.
+#[derive(Debug)]
+pub struct Heard {
+    machines: BTreeMap<NodeName, Aged<Arc<NodeStatus>>>,
+    clocks_ahead: BTreeMap<NodeName, TimeDelta>,
+    silence_counts: bool,
+}
+
+impl Heard {
+    /// A machine's last report and its age.
+    pub fn of(&self, node: &NodeName) -> Option<&Aged<Arc<NodeStatus>>> {
+        self.machines.get(node)
+    }
+
+    /// See [`Cluster::clock_ahead`].
+    pub fn clock_ahead(&self, node: &NodeName) -> Option<TimeDelta> {
+        self.clocks_ahead.get(node).copied()
+    }
+
+    /// True for a machine that was silent for too long.
+    pub fn is_lost(&self, node: &NodeName) -> bool {
+        match self.of(node) {
+            Some(heard) => heard.age > lost_after(0),
+            None => self.silence_counts,
+        }
+    }
 }
 
 impl Cluster {
@@ -45,6 +76,7 @@ impl Cluster {
             store: store.clone(),
             registry,
             reports: Reports::default(),
+            clocks: Mutex::default(),
             plans: Mutex::default(),
             generations: tokio::sync::Mutex::new(Generations::open(store, "nodes").await?),
         })
@@ -60,10 +92,46 @@ impl Cluster {
     }
 
     /// Notes what a machine saw. True when it is news.
-    pub fn report(&self, status: NodeStatus) -> bool {
+    pub fn report(&self, status: NodeStatus, now: DateTime<Utc>) -> bool {
+        let mut clocks = self.clocks();
+        match &status.facts {
+            Some(facts) => clocks.insert(status.node.clone(), facts.clock - now),
+            None => clocks.remove(&status.node),
+        };
+        drop(clocks);
         let differs = |before: &Arc<_>, status: &Arc<_>| says_more(before, status);
         self.reports
             .note(status.node.clone(), Arc::new(status), differs)
+    }
+
+    /// How far a machine's clock was ahead of ours when it last reported.
+    pub fn clock_ahead(&self, node: &NodeName) -> Option<TimeDelta> {
+        self.clocks().get(node).copied()
+    }
+
+    /// What each machine reported last, for people.
+    pub fn heard(&self) -> Heard {
+        Heard {
+            machines: self.reports.all(),
+            clocks_ahead: self.clocks().clone(),
+            silence_counts: self.reports.age() > lost_after(NODE_LOST_SLACK_SECS),
+        }
+    }
+
+    /// Forgets what a machine reported and what it was told; it is no part of the cluster any more.
+    pub fn forget(&self, node: &NodeName) {
+        self.reports.forget(node);
+        self.clocks().remove(node);
+        self.plans
+            .lock()
+            .expect("no code panics while it holds this lock")
+            .remove(node);
+    }
+
+    fn clocks(&self) -> MutexGuard<'_, BTreeMap<NodeName, TimeDelta>> {
+        self.clocks
+            .lock()
+            .expect("no code panics while it holds this lock")
     }
 
     fn is_up_to_date(&self, status: &NodeStatus) -> bool {
@@ -165,4 +233,5 @@ fn says_more(before: &NodeStatus, status: &NodeStatus) -> bool {
         || capacity != status.capacity
         || before.network.underlay != status.network.underlay
         || before.network.can_join != status.network.can_join
+        || !same_facts(before.facts.as_ref(), status.facts.as_ref())
 }

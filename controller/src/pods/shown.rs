@@ -53,7 +53,7 @@ pub(super) fn dyno(
     }
 }
 
-fn state(pod: &PodRow) -> DynoState {
+pub(super) fn state(pod: &PodRow) -> DynoState {
     let phase = pod.status.as_ref().map(|status| &status.phase);
     match (phase, pod.intent) {
         (Some(PodPhase::Exited), _) => DynoState::Down,

@@ -45,7 +45,8 @@ pub(super) async fn write(
     let mut tx = state.store.write_relaxed().await?;
     for name in &news.nodes {
         if let Some(seen) = world.seen.get(name) {
-            nodes::report(&mut tx, name, seen.capacity(), now).await?;
+            let facts = seen.status.facts.as_ref();
+            nodes::report(&mut tx, name, seen.capacity(), facts, now).await?;
         }
     }
     for (pods, machine) in &news.subnets {

@@ -611,3 +611,24 @@ async fn a_machine_gets_a_subnet_for_good_and_is_told_of_its_pods_apps() {
     let after = platform.orders(|plan| plan.network.is_some()).await;
     assert_eq!(after.network.unwrap().subnet, network.subnet);
 }
+
+#[tokio::test]
+async fn a_machine_is_not_believed_about_pods_that_are_bound_elsewhere() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let web = platform.pod("web.1");
+    platform.forge("two", web, "crash").await;
+    // What "one" says afterwards is the next thing that happens to the pod.
+    platform.say("web.1", "ready").await;
+    platform.table(|endpoints| endpoints.len() == 1).await;
+    let pods = platform
+        .rig
+        .get(&platform.rig.alice, "/apps/shop/dynos")
+        .await;
+    let pods = pods.expect(200);
+    assert_eq!(pods[0]["state"], "up", "{pods}");
+    let events = platform
+        .rig
+        .get(&platform.rig.alice, "/apps/shop/events")
+        .await;
+    assert!(!events.text.contains("pod.crashed"), "{events:?}");
+}

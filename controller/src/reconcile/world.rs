@@ -29,7 +29,7 @@ use super::{
 use crate::{
     network::Reach,
     observed::before,
-    orchestrator::{NodeSeen, Observation, Orchestrator},
+    orchestrator::{NodeSeen, Observation, Orchestrator, same_facts},
     routing::Routing,
     state::AppState,
     store::{
@@ -103,6 +103,13 @@ impl World {
         }
         world.load_nodes(&mut tx).await?;
         world.load_subnets(&mut tx).await?;
+        // Machines that were removed, and their pods not yet replaced, when the controller ended.
+        let apps = world.planner.snapshot().apps.values();
+        let bound = apps.flat_map(|app| app.pods.values().filter_map(|pod| pod.node.clone()));
+        let removed: BTreeSet<_> = bound.filter(|it| !world.nodes.contains_key(it)).collect();
+        for name in removed {
+            world.lose_pods(&name);
+        }
         Ok(world)
     }
 
@@ -193,11 +200,26 @@ impl World {
         let rows = nodes::all(db).await?;
         let rows: BTreeMap<_, _> = rows.into_iter().map(|it| (it.name.clone(), it)).collect();
         let before = std::mem::replace(&mut self.nodes, rows);
+        for (name, row) in &before {
+            // Another machine may have the name by now.
+            if self.nodes.get(name).is_none_or(|it| it.id != row.id) {
+                self.seen.remove(name);
+                self.lose_pods(name);
+            }
+        }
+        let new: BTreeSet<_> = (self.nodes.keys())
+            .filter(|name| !before.contains_key(*name))
+            .cloned()
+            .collect();
         let names: BTreeSet<_> = before
             .into_keys()
             .chain(self.nodes.keys().cloned())
             .collect();
         for name in names {
+            // It may have reported before its row was read here, and says the same since.
+            if let (true, Some(seen)) = (new.contains(&name), self.seen.get(&name).cloned()) {
+                self.observe_node(&name, &seen);
+            }
             self.settle_node(&name);
         }
         Ok(())
@@ -236,9 +258,16 @@ impl World {
             // It waits for its first orders, were they to run nothing.
             self.news.orders.insert(name.clone());
         }
-        let stored = self.nodes.get(name).and_then(|row| row.capacity.as_ref());
-        if stored.is_none_or(|stored| !seen.has_same_capacity(stored)) {
-            self.news.nodes.insert(name.clone());
+        if let Some(row) = self.nodes.get_mut(name) {
+            let stored = row.capacity.as_ref();
+            let facts = seen.status.facts.as_ref();
+            if stored.is_none_or(|stored| !seen.has_same_capacity(stored))
+                || !same_facts(row.facts.as_ref(), facts)
+            {
+                row.capacity = Some(seen.capacity().clone());
+                row.facts = facts.or(row.facts.as_ref()).cloned();
+                self.news.nodes.insert(name.clone());
+            }
         }
         let mut reported: BTreeMap<PodId, &PodStatus> =
             seen.status.pods.iter().map(|pod| (pod.id, pod)).collect();
@@ -273,35 +302,28 @@ impl World {
 
     /// Tells the planner what a machine is like now.
     fn settle_node(&mut self, name: &NodeName) {
-        let (row, seen) = (self.nodes.get(name), self.seen.get(name));
-        if row.is_none() && seen.is_none() {
+        // A report alone makes no machine part of the cluster.
+        let Some(row) = self.nodes.get(name) else {
             self.planner.remove_node(name);
-            let left: Vec<_> = self
-                .planner
-                .pods_on(name)
-                .map(|(app, pod)| (app.id, pod.id))
-                .collect();
-            for (app, id) in left {
-                self.planner.observe(app, id, |pod| pod.gone = true);
-            }
             return;
-        }
+        };
+        let seen = self.seen.get(name);
         let lost = match seen {
             Some(_) => self.silent.contains(name),
             None => self.silence_counts,
         };
-        let state = match row.map(|row| row.intent) {
+        let state = match row.intent {
             _ if lost => NodeState::Lost,
-            None | Some(NodeIntent::Ready) => NodeState::Ready,
-            Some(NodeIntent::Cordoned) => NodeState::Cordoned,
-            Some(NodeIntent::Draining) => NodeState::Draining,
+            NodeIntent::Ready => NodeState::Ready,
+            NodeIntent::Cordoned => NodeState::Cordoned,
+            NodeIntent::Draining => NodeState::Draining,
         };
-        let capacity = seen
-            .map(NodeSeen::capacity)
-            .or_else(|| row.and_then(|row| row.capacity.as_ref()));
+        let capacity = seen.map(NodeSeen::capacity).or(row.capacity.as_ref());
         let facts = Facts {
+            labels: row.labels(),
+            taints: row.taints.clone(),
+            kind: row.facts.as_ref().map(|facts| facts.kind),
             architecture: capacity.and_then(|it| it.architecture.parse().ok()),
-            ..Facts::default()
         };
         let node = Node {
             state,
@@ -310,6 +332,15 @@ impl World {
             lost_at: None,
         };
         self.planner.set_node(name, node);
+    }
+
+    /// Counts everything as gone that was bound to a machine that was removed.
+    fn lose_pods(&mut self, name: &NodeName) {
+        let bound = self.planner.pods_on(name);
+        let lost: Vec<_> = bound.map(|(app, pod)| (app.id, pod.id)).collect();
+        for (app, id) in lost {
+            self.planner.observe(app, id, |pod| pod.gone = true);
+        }
     }
 
     /// Takes in what routers reported.

@@ -91,3 +91,12 @@ pub async fn delete_before(db: &mut Db, before: DateTime<Utc>) -> Result<(), Sto
         .await?;
     Ok(())
 }
+
+/// The kinds of everything on the record, oldest first.
+#[cfg(test)]
+pub(crate) async fn kinds(db: &mut Db) -> Result<Vec<String>, StoreError> {
+    let rows = query("SELECT kind FROM events ORDER BY id")
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(|row| row.text("kind")).collect()
+}

@@ -101,6 +101,15 @@ pub async fn of_app(db: &mut Db, app: AppId) -> Result<Vec<PodRow>, StoreError> 
     rows.iter().map(PodRow::read).collect()
 }
 
+/// A machine's pods, oldest first.
+pub async fn of_node(db: &mut Db, node: &NodeName) -> Result<Vec<PodRow>, StoreError> {
+    let rows = query("SELECT * FROM pods WHERE node = $1 ORDER BY id")
+        .bind(node.as_str())
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(PodRow::read).collect()
+}
+
 /// Adds a pod: wanted, not bound.
 pub async fn insert(db: &mut Db, pod: &PodRow) -> Result<(), StoreError> {
     query(

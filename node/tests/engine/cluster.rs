@@ -41,6 +41,8 @@ async fn agent() {
         panic!("{told:?}");
     };
     let config = Config {
+        description: fairway_node::Description::default(),
+        membership: None,
         node: format!("n{number}").parse().unwrap(),
         instance: INSTANCE.into(),
         data_dir: dir.into(),

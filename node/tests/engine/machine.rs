@@ -67,6 +67,8 @@ impl Machine {
             client: self.controller.client.clone(),
             docker_socket: self.socket.clone(),
             underlay: None,
+            description: fairway_node::Description::default(),
+            membership: None,
         };
         let agent = Agent::bind(config).await.unwrap();
         let shutdown = CancellationToken::new();

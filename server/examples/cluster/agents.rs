@@ -88,6 +88,7 @@ impl Agent {
         running: &Arc<Running>,
     ) -> Self {
         let status = NodeStatus {
+            facts: None,
             node: name.clone(),
             generation: 0,
             capacity: Capacity {

@@ -45,6 +45,7 @@ pub(crate) async fn run(
     }
     let address = listener.local_addr()?;
     let controller = Controller::bind(Config {
+        cluster_addresses: vec![],
         data_dir,
         base_domain: "bench.test".parse()?,
         public_url: format!("http://{address}").parse()?,

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use fairway_api::{
     images::RegistryAccess,
-    names::{BuilderName, Hostname, NodeName, RouterName},
+    names::{BuilderName, Hostname, RouterName},
     network::{Subnet, VXLAN_PORT_DEFAULT},
 };
 use fairway_controller::{Config, Controller, IMAGES_KEPT_DEFAULT, Policy, Role, RoleCredential};
@@ -15,7 +15,11 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::arguments::read_secret;
-use crate::{identity::Identity, up};
+use crate::{
+    cluster_address::{checked_address, reachable},
+    identity::Identity,
+    up,
+};
 
 /// Flags of `fairway controller`.
 #[derive(Debug, Clone, Args)]
@@ -26,6 +30,12 @@ pub struct ControllerArgs {
     /// Where to listen for API and dashboard
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7000")]
     listen: SocketAddr,
+    /// Where machines of the cluster connect, encrypted
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:7001")]
+    listen_cluster: SocketAddr,
+    /// How other machines reach it [default: the host of the public URL, else this machine's address]
+    #[arg(long, value_name = "HOST:PORT")]
+    cluster_address: Option<String>,
     /// How people reach the API
     #[arg(long, value_name = "URL", default_value = "http://localhost:7000")]
     public_url: Url,
@@ -47,9 +57,6 @@ pub struct ControllerArgs {
     /// File with the password for the registry
     #[arg(long, value_name = "FILE")]
     registry_password_file: PathBuf,
-    /// Name of a node that may connect
-    #[arg(long, value_name = "NAME")]
-    node: NodeName,
     /// Name of a router that may connect
     #[arg(long, value_name = "NAME")]
     router: RouterName,
@@ -80,8 +87,12 @@ impl ControllerArgs {
         let listener = TcpListener::bind(self.listen)
             .await
             .with_context(|| format!("listen on {}", self.listen))?;
+        let cluster = TcpListener::bind(self.listen_cluster)
+            .await
+            .with_context(|| format!("listen on {}", self.listen_cluster))?;
+        let cluster_address = cluster.local_addr()?;
         let secure_cookie = self.public_url.scheme() == "https";
-        let controller = Controller::bind(self.config(&identity)?).await?;
+        let controller = Controller::bind(self.config(&identity, cluster_address)?).await?;
         let client = fairway_api::client::Client::new(
             format!("http://{}", listener.local_addr()?).parse()?,
             None,
@@ -94,11 +105,12 @@ impl ControllerArgs {
             }))
             .fallback(fairway_controller::not_found);
         let served = up::serve(listener, site, shutdown.clone());
-        tokio::try_join!(served, controller.run(shutdown))?;
+        let cluster = controller.serve_cluster(cluster, shutdown.clone());
+        tokio::try_join!(served, cluster, controller.run(shutdown))?;
         Ok(())
     }
 
-    fn config(self, identity: &Identity) -> anyhow::Result<Config> {
+    fn config(self, identity: &Identity, cluster: SocketAddr) -> anyhow::Result<Config> {
         let credential = |role, token: &fairway_api::secret::Secret| RoleCredential {
             role,
             token: token.clone(),
@@ -109,6 +121,10 @@ impl ControllerArgs {
             router_http_port: self.router_port,
             ssh_host: self.public_url.host_str().unwrap_or("localhost").to_owned(),
             ssh_port: self.ssh_port,
+            cluster_addresses: vec![match self.cluster_address {
+                Some(address) => checked_address(address)?,
+                None => reachable(&self.public_url, cluster),
+            }],
             public_url: self.public_url,
             registry: RegistryAccess {
                 plain_http: self.registry.starts_with("127."),
@@ -118,7 +134,6 @@ impl ControllerArgs {
             },
             role_credentials: vec![
                 credential(Role::Builder(self.builder), &identity.builder_token),
-                credential(Role::Node(self.node), &identity.node_token),
                 credential(Role::Router(self.router), &identity.router_token),
             ],
             pod_network: self.pod_network,

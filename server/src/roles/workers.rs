@@ -1,15 +1,11 @@
-//! `fairway builder`, `fairway router` and `fairway node`: the roles that obey a controller.
+//! `fairway builder` and `fairway router`: roles that obey a controller on the same machine.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-};
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use fairway_api::names::{BuilderName, NodeName, RouterName};
+use fairway_api::names::{BuilderName, RouterName};
 use fairway_builder::{BUILDS_AT_ONCE_DEFAULT, BuildSettings, Builder};
-use fairway_node::{Agent, DOCKER_SOCKET_DEFAULT};
 use fairway_router::{DRAIN_DEADLINE, Router};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +31,7 @@ pub struct BuilderArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:2222")]
     listen_ssh: SocketAddr,
     /// Where to listen for git over HTTP
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7001")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7003")]
     listen_http: SocketAddr,
     /// Where buildpacks are
     #[arg(long, value_name = "DIR")]
@@ -106,47 +102,6 @@ impl RouterArgs {
         })
         .await?;
         router.run(shutdown).await
-    }
-}
-
-/// Flags of `fairway node`.
-#[derive(Debug, Clone, Args)]
-pub struct NodeArgs {
-    #[command(flatten)]
-    link: ControllerLink,
-    /// Under which name the controller knows it
-    #[arg(long, value_name = "NAME")]
-    name: NodeName,
-    /// Id of the installation, as it stands in the controller's identity.toml
-    #[arg(long, value_name = "ID")]
-    instance: String,
-    /// Keep the last plan here
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
-    /// The container engine's socket
-    #[arg(long, value_name = "PATH", default_value = DOCKER_SOCKET_DEFAULT)]
-    engine: PathBuf,
-    /// Where other machines reach this one [default: the address it uses towards the controller]
-    #[arg(long, value_name = "ADDRESS")]
-    underlay: Option<IpAddr>,
-}
-
-impl NodeArgs {
-    /// Runs the agent until `shutdown`. Its pods go on running.
-    ///
-    /// # Errors
-    /// When the directory cannot be used.
-    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let agent = Agent::bind(fairway_node::Config {
-            node: self.name,
-            instance: self.instance,
-            data_dir: self.data,
-            client: self.link.client()?,
-            docker_socket: self.engine,
-            underlay: self.underlay,
-        })
-        .await?;
-        agent.run(shutdown).await
     }
 }
 

@@ -11,17 +11,23 @@ use anyhow::Context;
 use fairway_api::{
     client::Client,
     images::RegistryAccess,
+    joining::CLUSTER_PORT_DEFAULT,
     names::{BuilderName, Email, Hostname, NodeName, RouterName},
     network::{Subnet, VXLAN_PORT_DEFAULT},
 };
 use fairway_builder::{BUILDS_AT_ONCE_DEFAULT, BuildSettings};
 use fairway_controller::{IMAGES_KEPT_DEFAULT, Policy, Role, RoleCredential};
-use fairway_node::DOCKER_SOCKET_DEFAULT;
+use fairway_node::{DOCKER_SOCKET_DEFAULT, Description};
 use fairway_router::DRAIN_DEADLINE;
 use url::Url;
 
 use super::Addresses;
-use crate::{identity::Identity, settings::Settings};
+use crate::{
+    cluster_address::{checked_address, reachable},
+    identity::Identity,
+    machine::this_machine,
+    settings::Settings,
+};
 
 /// User name of the built-in registry's one account.
 const REGISTRY_USER: &str = "fairway";
@@ -39,6 +45,8 @@ pub(super) struct Layout {
     pub(super) listen_ssh: SocketAddr,
     pub(super) listen_registry: SocketAddr,
     pub(super) listen_http: SocketAddr,
+    pub(super) listen_cluster: SocketAddr,
+    cluster_address: Option<String>,
     pub(super) admin_email: Email,
     base_domain: Hostname,
     public_url: Option<Url>,
@@ -128,6 +136,10 @@ impl Layout {
                 .unwrap_or(([127, 0, 0, 1], 5000).into()),
             listen_ssh: settings.listen_ssh.unwrap_or(([0, 0, 0, 0], 2222).into()),
             listen_http: settings.listen_http.unwrap_or(([0, 0, 0, 0], 8080).into()),
+            listen_cluster: settings
+                .listen_cluster
+                .unwrap_or(([0, 0, 0, 0], CLUSTER_PORT_DEFAULT).into()),
+            cluster_address: settings.cluster_address.map(checked_address).transpose()?,
             admin_email: settings
                 .admin_email
                 .map_or_else(|| "admin@localhost".parse(), Ok)?,
@@ -184,6 +196,10 @@ impl Layout {
             router_http_port: addresses.http.port(),
             ssh_host: public_url.host_str().unwrap_or("localhost").to_owned(),
             ssh_port: addresses.ssh.port(),
+            cluster_addresses: vec![match &self.cluster_address {
+                Some(address) => address.clone(),
+                None => reachable(&public_url, addresses.cluster),
+            }],
             public_url,
             registry,
             role_credentials: vec![
@@ -244,6 +260,8 @@ impl Layout {
             client: client.with_token(identity.node_token.clone()),
             docker_socket: DOCKER_SOCKET_DEFAULT.into(),
             underlay: self.underlay,
+            description: Description::default(),
+            membership: None,
         }
     }
 
@@ -271,26 +289,6 @@ pub(super) fn registry_access(address: SocketAddr, identity: &Identity) -> Regis
         password: identity.registry_password.clone(),
         plain_http: true,
     }
-}
-
-/// The machine's hostname, made to fit: its first label in lower case.
-fn this_machine() -> NodeName {
-    let name = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .to_ascii_lowercase();
-    let label: String = name
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    let trimmed = label.trim_matches('-');
-    trimmed
-        .parse()
-        .or_else(|_| "node".parse())
-        .expect("\"node\" is a valid name")
 }
 
 fn given_buildpacks(dir: PathBuf) -> anyhow::Result<PathBuf> {

@@ -13,7 +13,9 @@ use axum::{
 use fairway_api::{
     checks::CHECK_RESPONSE_BYTES_MAX,
     logs::LOG_LINE_BYTES_MAX,
+    machines::NodeFacts,
     nodes::{LONG_POLL_SECS, NodeStatus},
+    placement::LABELS_MAX,
     pods::{EXIT_LINES_MAX, PodStatus},
 };
 use serde::Deserialize;
@@ -23,13 +25,18 @@ use crate::{
         caller::OwnNode,
         extract::{self, Query},
     },
+    nodes,
     orders::{Order, Published},
     problem::{Answer, Problem},
     state::AppState,
+    store::columns::now,
 };
 
 /// The most bytes of a node's status: a few hundred pods, each with its last lines of output.
 const STATUS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The most bytes of a text that only people read.
+const FACT_BYTES_MAX: usize = 200;
 
 /// The routes of this file.
 pub(super) fn routes() -> Router<AppState> {
@@ -67,9 +74,14 @@ async fn status(
         return Err(Problem::forbidden("A node may only report for itself."));
     }
     status.pods.iter_mut().for_each(limit);
-    if state.cluster.report(status) {
+    if let Some(facts) = &mut status.facts {
+        limit_facts(facts);
+    }
+    let clock_before = state.cluster.clock_ahead(&node);
+    if state.cluster.report(status, now()) {
         state.wake.reported();
     }
+    nodes::watch_clock(&state, &node, clock_before).await?;
     Ok(Json(serde_json::json!({})))
 }
 
@@ -110,6 +122,15 @@ fn limit(status: &mut PodStatus) {
             cut(response, CHECK_RESPONSE_BYTES_MAX);
         }
     }
+}
+
+/// The same for what it tells of its machine.
+fn limit_facts(facts: &mut NodeFacts) {
+    while facts.labels.len() > LABELS_MAX {
+        facts.labels.pop_last();
+    }
+    cut(&mut facts.kernel, FACT_BYTES_MAX);
+    cut(&mut facts.version, FACT_BYTES_MAX);
 }
 
 fn cut(text: &mut String, bytes_max: usize) {

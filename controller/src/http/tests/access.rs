@@ -86,6 +86,12 @@ const ENDPOINTS: &[(&str, &str, Serves)] = &[
     ("POST", "/apps/{app}/dynos/{dyno}/actions/stop", Owner),
     // Last of the app's: it is gone afterwards.
     ("DELETE", "/apps/{app}", Owner),
+    ("GET", "/nodes", Admins),
+    ("GET", "/nodes/{node}", Admins),
+    ("PATCH", "/nodes/{node}", Admins),
+    ("DELETE", "/nodes/{node}", Admins),
+    ("GET", "/nodes/{node}/pods", Admins),
+    ("POST", "/node-tokens", Admins),
     ("GET", "/streams/logs/{id}", Proof),
     ("GET", "/streams/builds/{id}", Proof),
     ("GET", "/streams/attach/{id}", Proof),
@@ -114,6 +120,7 @@ fn filled(path: &str) -> String {
         .replace("{id}", "0192f0c1-2222-7333-8444-555566667777")
         .replace("{type}", "web")
         .replace("{dyno}", "web.1")
+        .replace("{node}", "one")
         .replace("{name}", "other")
 }
 

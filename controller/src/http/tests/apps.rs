@@ -362,15 +362,15 @@ async fn a_size_larger_than_any_machine_is_refused_at_once() {
         engine: "none".into(),
     };
     let mut tx = rig.controller.state().store.write().await.unwrap();
-    let small = "small".parse().unwrap();
-    nodes::report(&mut tx, &small, &capacity, now())
+    let one = "one".parse().unwrap();
+    nodes::report(&mut tx, &one, &capacity, None, now())
         .await
         .unwrap();
     tx.commit().await.unwrap();
     let error = scale("performance-m").await.expect(422);
     assert_eq!(
         error["message"],
-        "web (performance-m) fits on no machine, even an empty one: small: needs 2560 MiB of \
+        "web (performance-m) fits on no machine, even an empty one: one: needs 2560 MiB of \
          memory, the machine has 1024 MiB."
     );
     scale("standard-2x").await.expect(200);

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use fairway_api::{
     build_orders::{BuildResult, BuiltImage, PushVerdict},
-    ids::{BuildId, PodId},
+    ids::{BuildId, NodeId, PodId},
+    names::NodeName,
     network::NetworkStatus,
     nodes::{Capacity, NodePlan, NodeStatus},
     pods::{Exit, PodPhase, PodStatus},
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     reconcile,
-    store::{columns::now, deployments},
+    store::{columns::now, deployments, nodes},
     testing::{BUILDER, NODE, ROUTER, Rig, built},
 };
 
@@ -214,6 +215,38 @@ impl Platform {
         self.report().await;
     }
 
+    /// Another machine of the cluster says something of a pod, and the loop has heard it.
+    pub(super) async fn forge(&self, machine: &str, pod: PodId, word: &str) {
+        let state = self.rig.state();
+        let name: NodeName = machine.parse().unwrap();
+        let mut tx = state.store.write().await.unwrap();
+        nodes::insert(&mut tx, NodeId::generate(), &name, now())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        state.wake.nodes();
+        let status = NodeStatus {
+            node: name,
+            pods: vec![status_of(pod, word, 0)],
+            ..self.status()
+        };
+        assert!(state.cluster.report(status, now()));
+        state.wake.reported();
+        let heard = async {
+            let mut known = false;
+            while !known {
+                tokio::task::yield_now().await;
+                let mut tx = state.store.read().await.unwrap();
+                known = nodes::find(&mut tx, machine)
+                    .await
+                    .unwrap()
+                    .capacity
+                    .is_some();
+            }
+        };
+        tokio::time::timeout(PATIENCE, heard).await.unwrap();
+    }
+
     pub(super) fn status(&self) -> NodeStatus {
         let resources = Resources {
             memory_bytes: 8 << 30,
@@ -230,6 +263,7 @@ impl Platform {
                 architecture: "x86_64".into(),
                 engine: "none".into(),
             },
+            facts: None,
             pods: self.pods.values().cloned().collect(),
             network: self.network.clone(),
         }

@@ -1,0 +1,121 @@
+//! What operators type: verbs of the `fairway` command that are calls of the public API, with the
+//! login of `app`. They can do nothing that a script with an admin's token cannot.
+
+mod nodes;
+
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
+
+use crate::{
+    arguments::{self, Options},
+    environment::Environment,
+    failure::Failure,
+    session::Session,
+    spelling::Spelling,
+};
+
+/// The name of the program that has these verbs.
+const PROGRAM: &str = "fairway";
+
+/// One parsed command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = PROGRAM,
+    about = "Operate a cluster",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    max_term_width = 100
+)]
+struct Arguments {
+    #[command(flatten)]
+    output: OutputOptions,
+    #[command(subcommand)]
+    command: nodes::Command,
+}
+
+/// Options of every verb.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+struct OutputOptions {
+    /// Print data as the API's JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// The verbs as a command tree, for documentation and tests.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+/// True for a command line, the program's name first, that is one of an operator's verbs.
+pub fn is_meant(arguments: &[OsString]) -> bool {
+    let words: Vec<&str> = arguments
+        .iter()
+        .skip(1)
+        .filter_map(|it| it.to_str())
+        .collect();
+    match words[..] {
+        ["help", noun, ..] | [noun, ..] if noun == "nodes" || noun.starts_with("nodes:") => true,
+        ["node:token", ..] | ["node", "token", ..] | ["help", "node", "token", ..] => true,
+        _ => false,
+    }
+}
+
+/// Runs one verb.
+pub(crate) fn run(words: Vec<OsString>) -> Result<u8, Failure> {
+    let command = command();
+    let words = Spelling::of(&command).colon_form(words);
+    let parsed = command
+        .try_get_matches_from(words)
+        .and_then(|matches| Arguments::from_arg_matches(&matches))
+        .map_err(|error| arguments::told(&error, PROGRAM))?;
+    let options = Options {
+        json: parsed.output.json,
+        ..Options::default()
+    };
+    let session = Session::new(Environment::read(), options);
+    crate::block_on(async { parsed.command.run(&session).await.map(|()| 0) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn verbs_are_told_from_roles() {
+        let meant = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            is_meant(&words)
+        };
+        for line in [
+            "fairway nodes",
+            "fairway nodes:drain a",
+            "fairway nodes info a",
+        ] {
+            assert!(meant(line), "{line}");
+        }
+        for line in [
+            "fairway node token",
+            "fairway node:token --ttl 2h",
+            "fairway help nodes",
+        ] {
+            assert!(meant(line), "{line}");
+        }
+        for line in [
+            "fairway",
+            "fairway up",
+            "fairway node join x",
+            "fairway node run",
+            "fairway help",
+        ] {
+            assert!(!meant(line), "{line}");
+        }
+    }
+}
