@@ -129,7 +129,7 @@ impl Reconciler {
         news::mass_failure(&state, &mut self.held, world.planner.mass_failure()).await?;
         self.publish_routes(&mut world);
         news::announce(&state, &world, &decision, now).await;
-        world.settle(&decision);
+        world.settle(&decision, now);
         self.world = Some(world);
         if self.untold {
             deploy::tell_pushers(&state).await?;

@@ -407,7 +407,7 @@ impl World {
     }
 
     /// Brings what stands beside the planner up to date with a decision that was written and told.
-    pub(super) fn settle(&mut self, decision: &Decision) {
+    pub(super) fn settle(&mut self, decision: &Decision, now: DateTime<Utc>) {
         let snapshot = self.planner.snapshot();
         for step in &decision.steps {
             let Some(known) = self.apps.get_mut(&step.app) else {
@@ -422,7 +422,7 @@ impl World {
                         continue;
                     };
                     known.row.current_release = app.current;
-                    known.follow(app);
+                    known.follow(app, now);
                 }
                 _ => {}
             }
@@ -452,11 +452,14 @@ fn moves_pods(action: &Action) -> bool {
 
 impl Known {
     /// Takes over the states of deployments, and forgets those that have ended.
-    fn follow(&mut self, app: &App) {
+    fn follow(&mut self, app: &App, now: DateTime<Utc>) {
         for deployment in &app.deployments {
             if deployment.state.has_ended() {
                 self.deployments.remove(&deployment.id);
-            } else if let Some(row) = self.deployments.get_mut(&deployment.id) {
+            } else if let Some(row) = self.deployments.get_mut(&deployment.id)
+                && row.state != deployment.state
+            {
+                row.updated_at = now;
                 row.state.clone_from(&deployment.state);
                 row.deadline_at = deployment.deadline_at;
             }
