@@ -59,11 +59,21 @@ pub(crate) enum Lifetime {
     OneRequest,
 }
 
+impl Lifetime {
+    /// How long to wait for a request's head, and on a kept connection for the next.
+    fn head_timeout(self) -> Duration {
+        match self {
+            Self::KeepAlive => HEAD_TIMEOUT,
+            Self::OneRequest => LAST_HEAD_TIMEOUT,
+        }
+    }
+}
+
 /// Serves a connection without TLS until it ends or the router stops.
 pub(crate) async fn plain(worker: Arc<Worker>, stream: TcpStream, peer: Peer, lifetime: Lifetime) {
     drop(stream.set_nodelay(true));
     let protocol = tokio::select! {
-        protocol = timeout(HEAD_TIMEOUT, plain_protocol(&stream)) => protocol,
+        protocol = timeout(lifetime.head_timeout(), plain_protocol(&stream)) => protocol,
         () = worker.stopping.cancelled(), if lifetime == Lifetime::KeepAlive => return,
     };
     if let Ok(Ok(protocol)) = protocol {
@@ -116,11 +126,7 @@ pub(crate) async fn serve<I>(
             let keep_alive = lifetime == Lifetime::KeepAlive;
             let connection = conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(if keep_alive {
-                    HEAD_TIMEOUT
-                } else {
-                    LAST_HEAD_TIMEOUT
-                })
+                .header_read_timeout(lifetime.head_timeout())
                 .keep_alive(keep_alive)
                 .max_headers(HEAD_FIELDS_MAX)
                 .max_header_size(HEAD_BYTES_MAX)

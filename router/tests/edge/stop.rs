@@ -98,3 +98,18 @@ async fn a_port_that_is_taken_is_an_error_that_says_so() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn who_waits_in_the_queue_and_says_nothing_does_not_hold_up_the_end() {
+    for _ in 0..5 {
+        let pod = Pod::start("pod").await;
+        let mut edge = Edge::shop(&[(1, pod.address)]).await;
+        // Made in the kernel, and accepted before or after the stop is seen, as it happens.
+        let mut silent = Vec::new();
+        for _ in 0..8 {
+            silent.push(TcpStream::connect(edge.address).await.unwrap());
+        }
+        edge.stop.cancel();
+        edge.stopped().await;
+    }
+}
