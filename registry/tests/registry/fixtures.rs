@@ -179,11 +179,14 @@ impl Fixture {
         let mut files = Vec::new();
         let mut open = vec![self.path().join(dir)];
         while let Some(dir) = open.pop() {
-            for entry in std::fs::read_dir(dir)
-                .expect("a directory")
-                .map(Result::unwrap)
-            {
-                let metadata = entry.metadata().expect("metadata");
+            // What goes while we look, to a collector that works beside us, is not there.
+            let Ok(entries) = std::fs::read_dir(dir) else {
+                continue;
+            };
+            for entry in entries.filter_map(Result::ok) {
+                let Ok(metadata) = entry.metadata() else {
+                    continue;
+                };
                 if metadata.is_dir() {
                     open.push(entry.path());
                 } else {
