@@ -247,10 +247,11 @@ impl russh::server::Handler for Connection {
         _submethods: &str,
         response: Option<russh::server::Response<'a>>,
     ) -> Result<Auth, Self::Error> {
-        // OpenSSH asks three times.
         if response.is_some() || std::mem::replace(&mut self.told, true) {
+            // OpenSSH asks three times, and an empty list lets it begin again with everything. Keys
+            // it has none left of.
             return Ok(Auth::Reject {
-                proceed_with_methods: Some(MethodSet::empty()),
+                proceed_with_methods: Some(MethodSet::from(&[MethodKind::PublicKey][..])),
                 partial_success: false,
             });
         }

@@ -184,6 +184,11 @@ async fn an_unknown_key_is_told_what_to_do() {
         1,
         "told once: {told:?}"
     );
+    assert_eq!(
+        told.text.matches("Permission denied").count(),
+        1,
+        "refused once: {told:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
