@@ -3,7 +3,8 @@
 //!
 //! Every other crate speaks in these types. A name or id is parsed into its type where it enters
 //! the system and stays that type until it leaves; a `String` that is really an app's name does
-//! not cross a crate boundary. Nothing here does I/O except [`client`] (feature `client`).
+//! not cross a crate boundary. Nothing here does I/O except [`client`] and [`lock`] (features of
+//! their names).
 //!
 //! Reading order: [`names`] and [`ids`] (the atoms), the public nouns of the Platform API
 //! ([`apps`] to [`logs`]), then the orders that the controller gives and the observations it gets
@@ -51,3 +52,5 @@ pub mod phases;
 
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "lock")]
+pub mod lock;

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fs, os::unix::fs::DirBuilderExt, path::Path};
 
 use anyhow::Context;
 use chrono::TimeDelta;
-use fairway_api::{ids::NodeId, names::Email, secret::Secret};
+use fairway_api::{ids::NodeId, lock::DirectoryLock, names::Email, secret::Secret};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +40,8 @@ impl Controller {
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let data = &config.data_dir;
         make_private(data)?;
-        let lock = lock(data)?;
+        // Two controllers would give contradictory orders.
+        let lock = DirectoryLock::take(data, "controller.lock", "controller").await?;
         let database = data.join("fairway.db");
         let secrets = Secrets::open(&data.join("master.key"), database.exists())?;
         let store = Store::open(&database)
@@ -133,23 +134,6 @@ fn make_private(data: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(data);
     made.with_context(|| format!("make the folder {}", data.display()))
-}
-
-/// Makes sure that no other controller works on the same folder: two would give contradictory
-/// orders. The lock goes with the process, however it ends.
-fn lock(data: &Path) -> anyhow::Result<fs::File> {
-    let path = data.join("controller.lock");
-    let file = fs::File::create(&path).with_context(|| format!("make {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => anyhow::bail!(
-            "another controller uses the data folder {}; stop it, or choose another folder",
-            data.display()
-        ),
-        Err(fs::TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("lock {}", path.display()))
-        }
-    }
 }
 
 /// How long events are kept.

@@ -1,8 +1,8 @@
 //! What every handler and loop shares: a handle, cheap to clone.
 
-use std::{fs::File, ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc};
 
-use fairway_api::ids::BuildId;
+use fairway_api::{ids::BuildId, lock::DirectoryLock};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -47,7 +47,7 @@ pub struct Parts {
     pub closing: CancellationToken,
     /// Held as long as the folder is in use.
     #[cfg_attr(not(test), expect(dead_code, reason = "it is there to be dropped"))]
-    pub(crate) lock: File,
+    pub(crate) lock: DirectoryLock,
     /// Which running builds were heard of, and when.
     pub(crate) leases: Leases,
     /// Credentials of builders, nodes and routers.

@@ -138,7 +138,7 @@ impl Rig {
     /// Starts another controller on the same files, as after a kill: the one before may still have
     /// tasks that hold on to its state, but its lock is gone as it is with a process.
     pub(crate) async fn restart(&mut self) {
-        self.state().lock.unlock().unwrap();
+        self.state().lock.release().unwrap();
         self.controller = Controller::bind(config(&self.dir)).await.unwrap();
         self.router = self.controller.router().fallback(crate::not_found);
     }

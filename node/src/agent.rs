@@ -34,7 +34,7 @@ impl Agent {
     /// Opens the agent's directory. The engine need not run yet.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         config.check()?;
-        let ledger = Ledger::open_patiently(&config.data_dir)
+        let ledger = Ledger::open(&config.data_dir)
             .await
             .context("start the node agent")?;
         Ok(Self {

@@ -9,11 +9,10 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
+use fairway_api::lock::{DirectoryLock, LockError};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::{Instant, sleep};
 
 /// Why the ledger could not be opened or written.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +23,8 @@ pub(crate) enum LedgerError {
         #[source]
         source: io::Error,
     },
-    #[error("another agent is using {}; stop it first, or give this one its own directory", path.display())]
-    InUse { path: PathBuf },
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error("cannot write {}", path.display())]
     Write {
         path: PathBuf,
@@ -34,18 +33,11 @@ pub(crate) enum LedgerError {
     },
 }
 
-/// How long to wait for an agent that ends to let go of its directory: its last files are written
-/// on other threads, and a program that it started may hold the lock until it runs.
-const BUSY_WAIT_MAX: Duration = Duration::from_secs(2);
-/// Pause between two tries.
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
-
 /// The agent's directory, held by one agent at a time.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     dir: PathBuf,
-    /// The lock lives as long as the open file.
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 /// A file that was replaced but may not be on the platter yet.
@@ -54,45 +46,21 @@ pub(crate) struct Ledger {
 pub(crate) struct Written(File, PathBuf);
 
 impl Ledger {
-    /// Like [`Self::open`], but waits a moment for whoever is just letting go of the directory, as
-    /// the registry does for its own.
-    pub(crate) async fn open_patiently(dir: &Path) -> Result<Self, LedgerError> {
-        let deadline = Instant::now() + BUSY_WAIT_MAX;
-        loop {
-            match Self::open(dir) {
-                Err(LedgerError::InUse { .. }) if Instant::now() < deadline => {
-                    sleep(BUSY_PAUSE).await;
-                }
-                opened => return opened,
-            }
-        }
-    }
-
-    /// Opens the directory, making it if it is missing.
-    pub(crate) fn open(dir: &Path) -> Result<Self, LedgerError> {
-        let failed = |source| LedgerError::Directory {
-            path: dir.to_owned(),
-            source,
-        };
+    /// Opens the directory, making it if it is missing; waits a moment for an agent that is just
+    /// letting go of it.
+    pub(crate) async fn open(dir: &Path) -> Result<Self, LedgerError> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(dir)
-            .map_err(failed)?;
-        let lock = private()
-            .truncate(false)
-            .open(dir.join("lock"))
-            .map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                dir: dir.to_owned(),
-                _lock: lock,
-            }),
-            Err(fs::TryLockError::WouldBlock) => Err(LedgerError::InUse {
+            .map_err(|source| LedgerError::Directory {
                 path: dir.to_owned(),
-            }),
-            Err(fs::TryLockError::Error(source)) => Err(failed(source)),
-        }
+                source,
+            })?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            _lock: DirectoryLock::take(dir, "lock", "agent").await?,
+        })
     }
 
     /// What was last saved under this name. A file that cannot be read is set aside and counts as
@@ -164,10 +132,10 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn it_returns_what_was_saved_and_keeps_it_private() {
+    #[tokio::test]
+    async fn it_returns_what_was_saved_and_keeps_it_private() {
         let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(dir.path()).unwrap();
+        let ledger = Ledger::open(dir.path()).await.unwrap();
         assert_eq!(ledger.load::<Vec<u8>>("plan"), None);
         ledger.save("plan", &vec![1, 2]).unwrap().sync().unwrap();
         ledger.save("plan", &vec![3]).unwrap().sync().unwrap();
@@ -179,20 +147,12 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
     }
 
-    #[test]
-    fn a_damaged_file_counts_as_missing_and_is_kept_aside() {
+    #[tokio::test]
+    async fn a_damaged_file_counts_as_missing_and_is_kept_aside() {
         let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(dir.path()).unwrap();
+        let ledger = Ledger::open(dir.path()).await.unwrap();
         fs::write(dir.path().join("plan.json"), "{\"node\":").unwrap();
         assert_eq!(ledger.load::<Vec<u8>>("plan"), None);
         assert!(dir.path().join("plan.unreadable").exists());
-    }
-
-    #[test]
-    fn a_second_agent_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let _first = Ledger::open(dir.path()).unwrap();
-        let refused = Ledger::open(dir.path()).unwrap_err();
-        assert!(matches!(refused, LedgerError::InUse { .. }), "{refused}");
     }
 }

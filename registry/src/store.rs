@@ -20,10 +20,11 @@
 //! it". It is never held over a sync of data or a network wait.
 
 use std::{
-    fs::{self, File},
-    io::{self, ErrorKind},
-    os::unix::fs::DirBuilderExt as _,
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    process,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -48,6 +49,39 @@ pub(crate) struct Store {
     _lock: File,
 }
 
+/// Holds the directory for this process alone, by the rule of all of Fairway's parts: the kernel
+/// lets go of the lock however its holder ends, and the holder's process id stands in the file.
+fn take(path: &Path) -> io::Result<File> {
+    // What stands in it is the holder's until the lock is ours.
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::Error(error)) => return Err(error),
+        Err(fs::TryLockError::WouldBlock) => {
+            let holder: Option<u32> = fs::read_to_string(path)
+                .ok()
+                .and_then(|text| text.trim().parse().ok());
+            let holder = holder.map(|pid| format!(" (process {pid})"));
+            return Err(io::Error::new(
+                ErrorKind::ResourceBusy,
+                format!(
+                    "another registry works in this directory{}; stop it first, or choose \
+                     another directory",
+                    holder.unwrap_or_default()
+                ),
+            ));
+        }
+    }
+    file.set_len(0)?;
+    writeln!(file, "{}", process::id())?;
+    Ok(file)
+}
+
 impl Store {
     /// Opens a directory, and makes it if needed.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
@@ -58,14 +92,7 @@ impl Store {
         for name in ["blobs", "uploads", "tmp", "repositories"] {
             private.create(root.join(name))?;
         }
-        let lock = File::create(root.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => io::Error::new(
-                ErrorKind::ResourceBusy,
-                "another registry serves this directory; stop it or choose another directory",
-            ),
-            fs::TryLockError::Error(error) => error,
-        })?;
+        let lock = take(&root.join("lock"))?;
         for entry in fs::read_dir(root.join("tmp"))? {
             fs::remove_file(entry?.path())?;
         }

@@ -7,19 +7,15 @@ mod first_start;
 pub(crate) mod housekeeping;
 mod layout;
 
-use std::{fs, io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
-use fairway_api::{client::Client, images::RegistryAccess};
+use fairway_api::{client::Client, images::RegistryAccess, lock::DirectoryLock};
 use fairway_builder::Builder;
 use fairway_controller::Controller;
 use fairway_node::Agent;
 use fairway_registry::Registry;
 use fairway_router::Router;
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-};
 use serde::Serialize;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -55,7 +51,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     let settings = settings.with_file()?;
     let layout = Layout::resolve(&settings)?;
     let identity = Identity::load_or_create(&layout.data)?;
-    let _lock = lock(&layout)?;
+    let _lock = DirectoryLock::take(&layout.data, "lock", "Fairway").await?;
     let platform = Platform::bind(&layout, &identity).await?;
     platform.run(&layout, &progress, shutdown).await
 }
@@ -306,22 +302,6 @@ fn not_bound(error: impl Into<anyhow::Error>, address: SocketAddr, flag: &str) -
         ))
     } else {
         error.context(format!("start what listens on {address}"))
-    }
-}
-
-/// Holds the data directory for this process alone; released by the kernel however it ends.
-fn lock(layout: &Layout) -> anyhow::Result<fs::File> {
-    let path = layout.data.join("lock");
-    let file = fs::File::create(&path).with_context(|| format!("open {}", path.display()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => {
-            anyhow::bail!(
-                "another Fairway runs on {}; stop it first",
-                layout.data.display()
-            )
-        }
-        Err(error) => Err(error).with_context(|| format!("lock {}", path.display())),
     }
 }
 

@@ -236,7 +236,7 @@ async fn one_process_per_directory_that_nobody_else_may_read() {
     assert_eq!(mode & 0o777, 0o700);
     let error = fairway_registry::router(&config(fixture.path())).expect_err("the second one");
     assert!(
-        format!("{error:#}").contains("another registry serves this directory"),
+        format!("{error:#}").contains("another registry works in this directory"),
         "{error:#}"
     );
 }
