@@ -140,7 +140,8 @@ pub struct Exit {
     /// Why the agent ended it, if it did: `check failed`, `time to live reached`, `stopped`.
     pub stopped_because: Option<String>,
     pub at: DateTime<Utc>,
-    /// Last lines of output, oldest first, at most [`EXIT_LINES_MAX`].
+    /// Last lines of output, oldest first, at most [`EXIT_LINES_MAX`]; lines that differ only in
+    /// digits may stand as one.
     pub last_lines: Vec<String>,
 }
 

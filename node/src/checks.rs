@@ -24,7 +24,7 @@ pub(crate) use probe::Target;
 /// Pause between two tries of a startup check, in milliseconds, at first and at most: short, since
 /// it is part of the time that every push takes, but a pod that takes long is not made slower by
 /// being asked all the time.
-const STARTUP_PAUSE_MILLIS: (u64, u64) = (5, 500);
+const STARTUP_PAUSE_MILLIS: (u64, u64) = (5, 2_000);
 /// The pause is this part of the pod's age, so that waiting adds no more than that to any start.
 const STARTUP_PAUSE_PART: u32 = 20;
 /// How long after its start a pod's failing check is worth telling, in seconds: before that,
