@@ -65,27 +65,40 @@ pub(crate) fn command() -> clap::Command {
 
 /// Reads a command line, the program's name first. Help and version are printed here, and end it.
 pub(crate) fn parse(words: Vec<OsString>) -> Result<Arguments, Failure> {
-    let command = command();
-    let words = Spelling::of(&command).colon_form(words);
+    parse_as(&command(), words)
+}
+
+/// Reads a command line as that of `command`.
+pub(crate) fn parse_as<T: FromArgMatches>(
+    command: &clap::Command,
+    words: Vec<OsString>,
+) -> Result<T, Failure> {
+    let spelling = Spelling::of(command);
+    let words = spelling.colon_form(words);
     let parsed = command
-        .try_get_matches_from(words)
-        .and_then(|matches| Arguments::from_arg_matches(&matches));
-    parsed.map_err(|error| told(&error, PROGRAM))
+        .clone()
+        .try_get_matches_from(&words)
+        .and_then(|matches| T::from_arg_matches(&matches));
+    parsed.map_err(|error| told(&error, command, spelling.command_in(&words), &words))
 }
 
 /// What the parser has to say, in our shape: help to stdout, a mistake to stderr.
-pub(crate) fn told(error: &clap::Error, program: &str) -> Failure {
-    let text = error.render();
+fn told(
+    error: &clap::Error,
+    command: &clap::Command,
+    named: Option<&str>,
+    words: &[OsString],
+) -> Failure {
+    let (text, program) = (error.render(), command.get_name());
     match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            if words.iter().any(|word| word == "--json") =>
+        {
+            printed(&help::json(command, named))
+        }
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let printed = Output::new(false, false).raw(text.to_string().as_bytes());
-            // Nothing went wrong, and there is nothing more to do or to say.
-            printed
-                .err()
-                .unwrap_or_else(|| Failure::new(Kind::OutputClosed, "help was printed"))
-        }
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => printed(&text.to_string()),
         ErrorKind::InvalidSubcommand => unknown_command(error, program),
         _ => {
             let text = text.to_string();
@@ -95,9 +108,21 @@ pub(crate) fn told(error: &clap::Error, program: &str) -> Failure {
                 .split("\n\nFor more information")
                 .next()
                 .unwrap_or(text);
-            Failure::usage(text.trim_end()).with_hint(format!("Examples: {program} help COMMAND"))
+            let help = match named {
+                Some(named) => format!("{program} help {named} shows examples."),
+                None => format!("{program} help lists all commands."),
+            };
+            Failure::usage(text.trim_end()).with_hint(help)
         }
     }
+}
+
+/// Help went to stdout: nothing went wrong, and there is nothing more to do or to say.
+fn printed(text: &str) -> Failure {
+    let printed = Output::new(false, false).raw(text.as_bytes());
+    printed
+        .err()
+        .unwrap_or_else(|| Failure::new(Kind::OutputClosed, "help was printed"))
 }
 
 /// A command that does not exist, and the one that was probably meant.

@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use serde::Serialize;
+
 /// Topics in the order a new user needs them, each with its commands.
 const TOPICS: [(&str, &[&str]); 9] = [
     ("Start", &["login", "create", "git:remote", "open"]),
@@ -109,6 +111,85 @@ pub(crate) fn dress(command: clap::Command) -> clap::Command {
         });
     }
     command
+}
+
+/// A command, as `help --json` prints it.
+#[derive(Debug, Serialize)]
+struct CommandHelp {
+    name: String,
+    about: String,
+    also: Vec<String>,
+    usage: String,
+    arguments: Vec<ArgumentHelp>,
+    /// Examples, and what else there is to say.
+    notes: String,
+}
+
+/// One of its arguments and options, without those that every command has.
+#[derive(Debug, Serialize)]
+struct ArgumentHelp {
+    /// `--size` or `CHANGE`.
+    name: String,
+    short: Option<char>,
+    /// The words that stand for its values; none for a flag.
+    values: Vec<String>,
+    required: bool,
+    about: String,
+}
+
+/// Help as data: of one command, else of all.
+pub(crate) fn json(tree: &clap::Command, named: Option<&str>) -> String {
+    let one = named.and_then(|name| tree.find_subcommand(name));
+    let text = match one {
+        Some(command) => serde_json::to_string_pretty(&as_data(tree, command)),
+        None => {
+            let shown = tree.get_subcommands().filter(|it| !it.is_hide_set());
+            let all: Vec<_> = shown.map(|command| as_data(tree, command)).collect();
+            serde_json::to_string_pretty(&all)
+        }
+    };
+    text.expect("help is plain data") + "\n"
+}
+
+fn as_data(tree: &clap::Command, command: &clap::Command) -> CommandHelp {
+    let mut standing =
+        command
+            .clone()
+            .bin_name(format!("{} {}", tree.get_name(), command.get_name()));
+    let usage = standing.render_usage().to_string();
+    CommandHelp {
+        name: command.get_name().to_owned(),
+        about: about(command),
+        also: command.get_visible_aliases().map(str::to_owned).collect(),
+        usage: usage.trim_start_matches("Usage: ").to_owned(),
+        arguments: command.get_arguments().map(argument).collect(),
+        notes: command
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+    }
+}
+
+fn argument(argument: &clap::Arg) -> ArgumentHelp {
+    let values = match argument.get_value_names() {
+        _ if !argument.get_action().takes_values() => Vec::new(),
+        Some(names) => names.iter().map(ToString::to_string).collect(),
+        None => vec![argument.get_id().as_str().to_uppercase()],
+    };
+    let name = match argument.get_long() {
+        Some(long) => format!("--{long}"),
+        None => values.first().cloned().unwrap_or_default(),
+    };
+    ArgumentHelp {
+        name,
+        short: argument.get_short(),
+        values,
+        required: argument.is_required_set(),
+        about: argument
+            .get_help()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+    }
 }
 
 /// The whole top-level help.

@@ -5,14 +5,13 @@ mod nodes;
 
 use std::ffi::OsString;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use clap::{Args, CommandFactory, Parser};
 
 use crate::{
     arguments::{self, Options},
     environment::Environment,
     failure::Failure,
     session::Session,
-    spelling::Spelling,
 };
 
 /// The name of the program that has these verbs.
@@ -65,12 +64,7 @@ pub fn is_meant(arguments: &[OsString]) -> bool {
 
 /// Runs one verb.
 pub(crate) fn run(words: Vec<OsString>) -> Result<u8, Failure> {
-    let command = command();
-    let words = Spelling::of(&command).colon_form(words);
-    let parsed = command
-        .try_get_matches_from(words)
-        .and_then(|matches| Arguments::from_arg_matches(&matches))
-        .map_err(|error| arguments::told(&error, PROGRAM))?;
+    let parsed: Arguments = arguments::parse_as(&command(), words)?;
     let options = Options {
         json: parsed.output.json,
         ..Options::default()

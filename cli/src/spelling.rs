@@ -58,6 +58,12 @@ impl Spelling {
         words
     }
 
+    /// The command that a line in the colon form names, if there is such a command.
+    pub(crate) fn command_in<'a>(&self, words: &'a [OsString]) -> Option<&'a str> {
+        let name = words.get(self.next_word(words, 1)?)?.to_str()?;
+        self.names.contains_key(name).then_some(name)
+    }
+
     /// `app help ps scale` is `app ps:scale --help`.
     fn help_form(&self, mut words: Vec<OsString>, help: usize) -> Vec<OsString> {
         words.remove(help);

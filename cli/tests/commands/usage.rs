@@ -39,7 +39,7 @@ fn colon_and_space_form_do_the_same() {
 }
 
 /// A command line, its exit code, and what stderr has to say.
-const MISTAKES: [(&str, i32, &str); 33] = [
+const MISTAKES: [(&str, i32, &str); 35] = [
     (
         "nonsense",
         2,
@@ -58,6 +58,8 @@ const MISTAKES: [(&str, i32, &str); 33] = [
     ("config st A=1", 2, "Did you mean app config:set?"),
     ("users", 2, "Did you mean app users:add?"),
     ("ps --wrong", 2, "unexpected argument '--wrong' found"),
+    ("ps scale --wrong", 2, "app help ps:scale shows examples."),
+    ("--wrong", 2, "app help lists all commands."),
     ("ps:scale web", 2, "does not say what to scale"),
     ("ps:scale web=2 web=3", 2, "web is named twice"),
     ("config:set GREETING", 2, "written NAME=VALUE"),
@@ -153,6 +155,28 @@ fn help_is_data_and_names_every_command() {
         assert_eq!(run(&mut person.bare(words)).stdout, one.stdout, "{words:?}");
     }
     assert_eq!(run(&mut person.bare(&["help", "nonsense"])).code, 2);
+    let json = |words: &[&str]| -> serde_json::Value {
+        let done = run(&mut person.bare(words));
+        assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{words:?}");
+        serde_json::from_str(&done.stdout).unwrap()
+    };
+    let all = json(&["help", "--json"]);
+    assert_eq!(
+        all.as_array().unwrap().len(),
+        fairway_cli::command().get_subcommands().count()
+    );
+    let one = json(&["help", "ps", "scale", "--json"]);
+    assert_eq!(
+        (&one["name"], &one["arguments"][0]["name"]),
+        (&"ps:scale".into(), &"CHANGE".into())
+    );
+    assert!(
+        one["notes"]
+            .as_str()
+            .unwrap()
+            .contains("app ps:scale web=3"),
+        "{one}"
+    );
     let version = run(&mut person.bare(&["--version"])).stdout;
     assert_eq!(version, run(&mut person.bare(&["version"])).stdout);
 }
