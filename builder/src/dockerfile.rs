@@ -322,6 +322,8 @@ impl DockerfileBuild<'_> {
 
     /// Has the engine push; gives the image's name by digest.
     async fn push(&self) -> Result<ImageRef, BuildFailure> {
+        /// What the engine says when the registry has no room.
+        const DISK_FULL_STATUS: &str = "507 Insufficient Storage";
         let access = self.registry.access();
         let name = format!("{}/{}", access.host, self.repository);
         let options = PushImageOptionsBuilder::default().tag(TAG).build();
@@ -329,10 +331,20 @@ impl DockerfileBuild<'_> {
             self.engine
                 .docker()
                 .push_image(&name, Some(options), Some(credentials(access)));
-        let told: Vec<_> = stream
-            .try_collect()
-            .await
-            .context("push the image to the registry")?;
+        let told: Vec<_> = match stream.try_collect().await {
+            Ok(told) => told,
+            // All that the engine passes on of it is the status.
+            Err(bollard::errors::Error::DockerStreamError { error })
+                if error.contains(DISK_FULL_STATUS) =>
+            {
+                let full = self.registry.why_full(self.repository).await;
+                return Err(anyhow::Error::new(full).into());
+            }
+            Err(error) => {
+                let error = anyhow::Error::new(error);
+                return Err(error.context("push the image to the registry").into());
+            }
+        };
         let digest = told
             .iter()
             .rev()

@@ -66,9 +66,10 @@ pub(crate) enum PublishError {
     /// The registry has no room. Its own words come wrapped in a URL and JSON.
     #[error(
         "the disk of the registry {host} is full, or so nearly that it keeps the rest in reserve; \
-         its operator has to free some space"
+         its operator has to free some space{}",
+        why.as_ref().map(|why| format!(" (it says: {why})")).unwrap_or_default()
     )]
-    DiskFull { host: String },
+    DiskFull { host: String, why: Option<String> },
     /// A file of ours could not be read.
     #[error("cannot read {path}")]
     File {
@@ -202,6 +203,20 @@ impl Registry {
         Ok(())
     }
 
+    /// Why the registry has no room, when somebody else was told only that it has none: it is asked
+    /// to take something small, and says.
+    pub(crate) async fn why_full(&self, repository: &str) -> PublishError {
+        let nothing = crate::lifecycle::digest::of_bytes(b"{}");
+        match self.send_bytes(repository, b"{}".to_vec(), &nothing).await {
+            Err(full @ PublishError::DiskFull { .. }) => full,
+            // There is room again, or only for what is small.
+            _ => PublishError::DiskFull {
+                host: self.host.clone(),
+                why: None,
+            },
+        }
+    }
+
     /// Puts a manifest, under `tag` if there is one, and gives the image's name by digest.
     pub(crate) async fn put_manifest(
         &self,
@@ -293,8 +308,11 @@ impl Registry {
         source: OciDistributionError,
     ) -> PublishError {
         let (host, repository) = (self.host.clone(), repository.to_owned());
-        if matches!(source, OciDistributionError::ServerError { code, .. } if code == DISK_FULL) {
-            return PublishError::DiskFull { host };
+        if let OciDistributionError::ServerError { code, message, .. } = &source
+            && *code == DISK_FULL
+        {
+            let why = own_words(message);
+            return PublishError::DiskFull { host, why };
         }
         PublishError::Registry {
             action,
@@ -318,6 +336,13 @@ impl Registry {
             why: error.to_string(),
         }
     }
+}
+
+/// The message in a registry's error document.
+fn own_words(document: &str) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_str(document).ok()?;
+    let message = document["errors"][0]["message"].as_str()?;
+    Some(message.to_owned())
 }
 
 #[cfg(test)]
@@ -348,9 +373,12 @@ mod tests {
             .await;
         let text = error.unwrap_err().to_string();
         assert!(
-            text.starts_with(&format!("the disk of the registry {host} is full")),
+            text.starts_with(&format!("the disk of the registry {host} is full"))
+                && text.contains("stay in reserve"),
             "{text}"
         );
+        let told_less = client.why_full("apps/shop").await.to_string();
+        assert_eq!(told_less, text);
         serving.abort();
     }
 }

@@ -9,6 +9,8 @@ use crate::{
     names::{Digest, ParseError},
 };
 
+const MIB: u64 = 1024 * 1024;
+
 /// A failed request. `Display` is the message of the answer, except for [`Error::Io`], whose
 /// details stay in the log.
 #[derive(Debug, thiserror::Error)]
@@ -70,10 +72,15 @@ pub(crate) enum Error {
     #[error("the content is larger than {max} bytes, the most that is accepted; nothing was kept")]
     TooLarge { max: u64 },
     #[error(
-        "the disk has {free} bytes free and {reserve} stay in reserve; nothing was kept. Free some \
-         space or ask the operator to"
+        "the disk has {} MiB free, {} MiB stay in reserve, and {} MiB were to come; nothing was \
+         kept. Free some space or ask the operator to",
+        free / MIB, reserve / MIB, wanted.div_ceil(MIB)
     )]
-    DiskFull { free: u64, reserve: u64 },
+    DiskFull {
+        free: u64,
+        reserve: u64,
+        wanted: u64,
+    },
 
     #[error("the disk is full; nothing was kept. Free some space or ask the operator to")]
     NoSpace,

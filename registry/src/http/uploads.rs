@@ -44,6 +44,7 @@ impl Limits {
             return Err(Error::DiskFull {
                 free,
                 reserve: self.disk_reserve_bytes,
+                wanted: more,
             });
         }
         Ok(())
