@@ -77,6 +77,13 @@ pub struct RepositorySize {
     pub bytes: u64,
 }
 
+/// `POST /internal/git/give-up`: the push that made an app stored nothing. The app is removed if
+/// nobody has done anything with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GiveUpApp {
+    pub app: AppId,
+}
+
 /// `POST /internal/builds`: queues a build of a commit whose source this builder holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewBuild {

@@ -15,6 +15,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::{Arc, LazyLock, atomic::AtomicBool},
+    time::Duration,
 };
 
 use fairway_api::{
@@ -40,6 +41,11 @@ use crate::source::Sources;
 /// The most git processes at once. Each takes some memory, and a push holds one until its release
 /// is live; who comes later is told to try again.
 const GIT_PROCESSES_MAX: usize = 200;
+
+/// How long an app that was made for a push waits for it. A large push takes longer to pack; it then
+/// finds the app made anew.
+const FIRST_PUSH_WAIT_MAX: Duration = Duration::from_secs(60);
+const MIB: u64 = 1024 * 1024;
 
 /// The name of an app that is asked for when only the key matters. Whether it exists makes no
 /// difference.
@@ -190,9 +196,15 @@ impl Receiver {
             mode,
             protocol,
             environment: Vec::new(),
+            size_note: None,
         };
         if service == Service::UploadPack || mode == Mode::Advertise {
             let app = grant.app.id;
+            if service == Service::ReceivePack && grant.created {
+                let receiver = Arc::clone(self);
+                self.tasks
+                    .spawn(async move { receiver.expect_push(app).await });
+            }
             let ended = move |_| {
                 if service == Service::ReceivePack {
                     Phase::Refs.log(app, since.elapsed());
@@ -202,6 +214,7 @@ impl Receiver {
             let started = pack::start(&invocation, self.life(Arc::default()), ended);
             return started.map_err(|error| cannot_start(&error));
         }
+        invocation.size_note = Some(size_note(&grant));
         let push = self.pushes.begin(grant, repository.clone(), since);
         invocation.environment = vec![
             (
@@ -285,11 +298,45 @@ impl Receiver {
         }
         let housekeep = succeeded && push.reached_hook();
         let app = push.app();
+        let for_nothing = push.created() && push.build().is_none();
         // From here on the next push in line may trust what it reads from the repository.
         drop(push);
+        if for_nothing {
+            self.give_up_if_empty(app, repository.clone()).await;
+        }
         if housekeep {
             self.keep_house(&repository).await;
             self.report_size(app, repository).await;
+        }
+    }
+
+    /// Over HTTP an app that a push makes is there before the push; git may find out by then that it
+    /// has nothing to push.
+    async fn expect_push(&self, app: AppId) {
+        tokio::select! {
+            () = tokio::time::sleep(FIRST_PUSH_WAIT_MAX) => {}
+            () = self.shutdown.cancelled() => {}
+        }
+        if self.pushes.take_created(app) {
+            self.give_up_if_empty(app, self.repositories.folder(app))
+                .await;
+        }
+    }
+
+    /// Has the controller remove an app that a push made and left empty: nobody asked for the app
+    /// but for the sake of the push.
+    async fn give_up_if_empty(&self, app: AppId, repository: PathBuf) {
+        if self.pushes.has(app) {
+            return;
+        }
+        let look = move || repositories::is_empty(&repository);
+        let empty = tokio::task::spawn_blocking(look).await;
+        if !empty.unwrap_or(false) {
+            return;
+        }
+        if let Err(error) = self.client.give_up_app(app).await {
+            let error = anyhow::Error::new(error);
+            tracing::warn!(%app, "cannot give up an app that a push made: {error:#}");
         }
     }
 
@@ -364,6 +411,16 @@ impl Refusal {
             text: "Something went wrong inside Fairway; its operator finds more in the log.".into(),
         }
     }
+}
+
+/// What whoever pushes too much is told beside git's own words.
+fn size_note(grant: &GitGrant) -> String {
+    format!(
+        " !     The git repository of an app may have {} MiB; nothing was stored.\n \
+         !     Take large files out of the commits that you push, for example with git rebase or \
+         git filter-repo, and push again.\n",
+        grant.repository_bytes_max / MIB
+    )
 }
 
 fn cannot_start(error: &std::io::Error) -> Refusal {

@@ -176,11 +176,9 @@ fn changes(before: &AppRow, after: &AppRow) -> Vec<(&'static str, String)> {
 
 /// Destroys an app and everything that belongs to it but its events. The caller commits, then calls
 /// [`forget`].
-pub async fn destroy(tx: &mut WriteTx, app: &AppRef, caller: &Caller) -> Answer<()> {
-    let message = format!("App {} was destroyed.", app.name);
-    let actor = caller.account.email.as_str();
+pub async fn destroy(tx: &mut WriteTx, app: &AppRef, actor: &str, message: &str) -> Answer<()> {
     apps::delete(tx, app.id).await?;
-    events::record(tx, Some(app), actor, events::APP_DESTROYED, &message).await?;
+    events::record(tx, Some(app), actor, events::APP_DESTROYED, message).await?;
     Ok(())
 }
 

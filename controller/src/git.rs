@@ -3,6 +3,7 @@
 use fairway_api::{
     build_orders::{GitAccess, GitAuthorize, GitCredential, GitGrant},
     error::ErrorId,
+    ids::AppId,
 };
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     auth::{self, Caller, Presented},
     problem::{Answer, Problem},
     state::AppState,
-    store::{self, StoreError, columns::now, keys},
+    store::{self, StoreError, columns::now, events, keys},
 };
 
 /// Answers a builder that has a git client waiting.
@@ -40,6 +41,28 @@ pub async fn authorize(state: &AppState, ask: GitAuthorize) -> Answer<GitGrant> 
         repository_bytes_max: state.config.repository_bytes_max,
         created,
     })
+}
+
+/// Removes an app that was made for a push that stored nothing, unless somebody has used it since.
+pub async fn give_up(state: &AppState, id: AppId) -> Answer<()> {
+    let mut tx = state.store.write().await?;
+    let app = match store::apps::get(&mut tx, id).await {
+        Ok(app) => app,
+        Err(StoreError::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let untouched = app.last_release_version == 0 && app.config_version == 1;
+    if !untouched || !store::builds::ids(&mut tx, id).await?.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "App {} was destroyed: the push that made it stored nothing.",
+        app.name
+    );
+    apps::destroy(&mut tx, &app.app(), events::ACTOR_PLATFORM, &message).await?;
+    tx.commit().await?;
+    apps::forget(state, id, Vec::new()).await;
+    Ok(())
 }
 
 async fn who(state: &AppState, credential: &GitCredential) -> Answer<Caller> {

@@ -10,9 +10,9 @@ use super::{Client, ClientError};
 use crate::{
     build_orders::{
         BuildLease, BuildOrder, BuildResult, CLAIM_WAIT_SECS, ClaimBuild, GitAuthorize, GitGrant,
-        NewBuild, PushVerdict, QueuedBuild, RepositorySize,
+        GiveUpApp, NewBuild, PushVerdict, QueuedBuild, RepositorySize,
     },
-    ids::BuildId,
+    ids::{AppId, BuildId},
 };
 
 impl Client {
@@ -25,6 +25,12 @@ impl Client {
     /// Tells how large an app's repository is.
     pub async fn report_repository(&self, size: &RepositorySize) -> Result<(), ClientError> {
         self.tell(Method::POST, "/internal/git/size", size).await
+    }
+
+    /// Gives up an app that was made for a push that stored nothing.
+    pub async fn give_up_app(&self, app: AppId) -> Result<(), ClientError> {
+        self.tell(Method::POST, "/internal/git/give-up", &GiveUpApp { app })
+            .await
     }
 
     /// Queues a build.

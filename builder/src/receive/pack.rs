@@ -10,7 +10,9 @@
 //! it and removes its quarantine; if it was, the hook, the build and the move of the ref go on as
 //! if the client were there. A fetch, which serves nobody then, is killed.
 //!
-//! It must not interpret what passes.
+//! It must not interpret what passes, but for one refusal ([`size_note`]).
+
+mod size_note;
 
 use std::{
     io,
@@ -32,6 +34,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::size_note::SizeNote;
 use super::command::Service;
 
 /// How much is read from git at a time, in bytes; a pipe holds as much.
@@ -60,6 +63,8 @@ pub(crate) struct Invocation<'a> {
     pub(crate) protocol: Option<&'a str>,
     /// For the hook.
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// What to say when git refuses a pack for its size.
+    pub(crate) size_note: Option<String>,
 }
 
 /// How git talks.
@@ -116,8 +121,9 @@ pub(crate) fn start(
         }
     });
     let outlives_client = invocation.service == Service::ReceivePack;
+    let size_note = invocation.size_note.clone().map(SizeNote::new);
     let relay = async move {
-        let status = relay(&mut child, &to_client, outlives_client).await;
+        let status = relay(&mut child, &to_client, outlives_client, size_note).await;
         ended(status == Some(0));
         // The client may have gone; then nobody needs the exit code.
         drop(to_client.send(Said::Exit(status)).await);
@@ -200,12 +206,19 @@ async fn relay(
     child: &mut Child,
     to_client: &mpsc::Sender<Said>,
     outlives_client: bool,
+    mut size_note: Option<SizeNote>,
 ) -> Option<i32> {
     let (stdout, stderr) = (child.stdout.take()?, child.stderr.take()?);
     let gone = AtomicBool::new(false);
+    let out = |bytes| {
+        Said::Out(match &mut size_note {
+            Some(note) => note.pass(bytes),
+            None => bytes,
+        })
+    };
     let both = async {
         tokio::join!(
-            carry(stdout, to_client, Said::Out, &gone, outlives_client),
+            carry(stdout, to_client, out, &gone, outlives_client),
             carry(stderr, to_client, Said::Err, &gone, outlives_client),
         )
     };
@@ -227,7 +240,7 @@ async fn relay(
 async fn carry(
     mut from: impl AsyncRead + Unpin,
     to_client: &mpsc::Sender<Said>,
-    wrap: impl Fn(Bytes) -> Said,
+    mut wrap: impl FnMut(Bytes) -> Said,
     gone: &AtomicBool,
     outlives_client: bool,
 ) -> bool {

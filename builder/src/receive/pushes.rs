@@ -48,6 +48,8 @@ struct Entry {
     /// When its request came in.
     since: Instant,
     in_hook: Arc<AtomicBool>,
+    /// The app was made for it.
+    created: bool,
     /// Once its build is queued.
     build: OnceLock<BuildId>,
     /// When its hook was answered.
@@ -87,7 +89,10 @@ impl Pushes {
     pub(crate) fn begin(&self, grant: GitGrant, repository: PathBuf, since: Instant) -> Push {
         let token = format!("{:032x}", rand::random::<u128>());
         let in_hook = Arc::new(AtomicBool::new(false));
+        let mut state = self.state();
+        let created = state.created.remove(&grant.app.id);
         let entry = Arc::new(Entry {
+            created,
             token,
             grant,
             repository,
@@ -96,9 +101,10 @@ impl Pushes {
             build: OnceLock::new(),
             judged: OnceLock::new(),
         });
-        self.state()
+        state
             .under_way
             .insert(entry.token.clone(), Arc::clone(&entry));
+        drop(state);
         Push {
             entry,
             pushes: self.clone(),
@@ -107,18 +113,16 @@ impl Pushes {
 
     /// The push whose hook has come in, once.
     pub(crate) fn enter_hook(&self, token: &str) -> Option<PushFacts> {
-        let mut state = self.state();
-        let entry = Arc::clone(state.under_way.get(token)?);
+        let entry = Arc::clone(self.state().under_way.get(token)?);
         if entry.in_hook.swap(true, Ordering::Relaxed) {
             return None;
         }
-        let created = state.created.remove(&entry.grant.app.id);
         Phase::Receive.log(entry.grant.app.id, entry.since.elapsed());
         Some(PushFacts {
             grant: entry.grant.clone(),
             repository: entry.repository.clone(),
             token: entry.token.clone(),
-            created,
+            created: entry.created,
         })
     }
 
@@ -137,6 +141,11 @@ impl Pushes {
         if state.created.len() < CREATED_MAX {
             state.created.insert(app);
         }
+    }
+
+    /// True, once, for an app that was made for a push that has not come.
+    pub(crate) fn take_created(&self, app: AppId) -> bool {
+        self.state().created.remove(&app)
     }
 
     /// Remembers which build a push waits for.
@@ -188,6 +197,11 @@ impl Push {
 
     pub(crate) fn repository(&self) -> &Path {
         &self.entry.repository
+    }
+
+    /// The app was made for it.
+    pub(crate) fn created(&self) -> bool {
+        self.entry.created
     }
 
     /// Once it is queued.

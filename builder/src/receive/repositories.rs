@@ -172,6 +172,16 @@ pub(crate) fn size_bytes(repository: &Path) -> u64 {
     total
 }
 
+/// True for a repository without a branch or tag. Blocks.
+pub(crate) fn is_empty(repository: &Path) -> bool {
+    let Ok(repository) = git2::Repository::open_bare(repository) else {
+        return false;
+    };
+    repository
+        .references()
+        .is_ok_and(|mut references| references.next().is_none())
+}
+
 /// Points `HEAD` at a branch that exists, so that a clone checks something out. Blocks.
 pub(crate) fn settle_head(repository: &Path, deploy: Option<&BranchName>) -> anyhow::Result<()> {
     let repository = git2::Repository::open_bare(repository)?;

@@ -252,6 +252,30 @@ async fn a_push_may_make_the_app() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_a_push_made_goes_with_its_refusal_unless_something_stays() {
+    let platform = Platform::start().await;
+    platform.log_in_by_key().await;
+    let tree = platform.work_tree("tree").await;
+    for (name, url) in [
+        ("fresh-one", platform.http_url("fresh-one")),
+        ("fresh-two", platform.ssh_url("fresh-two")),
+    ] {
+        platform.controller.repository_bytes_max(1);
+        let told = tree.try_git(&["push", &url, "main"]).await;
+        assert!(!told.ok, "{told:?}");
+        platform.controller.gone(name).await;
+        platform.controller.repository_bytes_max(1024 * 1024);
+        // A build that fails is something to look at.
+        platform.controller.script(Script::Fail);
+        let told = tree.try_git(&["push", &url, "main"]).await;
+        assert!(!told.ok, "{told:?}");
+        platform.until_no_leftovers().await;
+        assert!(platform.controller.has(name), "{told:?}");
+        platform.controller.script(Script::Release);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shallow_clone_can_push() {
     let platform = Platform::start().await;
     let tree = platform.work_tree("tree").await;

@@ -112,7 +112,7 @@ async fn a_repository_over_its_limit_is_refused_and_stays_as_it_was() {
             .try_git(&["-c", "pack.window=0", "push", url, "main"])
             .await;
         assert!(!told.ok, "{told:?}");
-        told.says(&["pack exceeds maximum allowed size"]);
+        told.says(&["pack exceeds maximum allowed size", "may have 5 MiB"]);
         assert_eq!(
             platform.server_ref("refs/heads/main").await,
             Some(small.clone())

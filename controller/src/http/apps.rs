@@ -156,7 +156,9 @@ async fn destroy(
 ) -> Answer<Json<App>> {
     let mut tx = state.store.write().await?;
     let builds = store::builds::ids(&mut tx, app.id).await?;
-    apps::destroy(&mut tx, &app.app(), &caller).await?;
+    let message = format!("App {} was destroyed.", app.name);
+    let actor = caller.account.email.as_str();
+    apps::destroy(&mut tx, &app.app(), actor, &message).await?;
     tx.commit().await?;
     apps::forget(&state, app.id, builds).await;
     Ok(Json(shown(&state, app, None)))

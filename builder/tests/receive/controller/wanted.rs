@@ -10,7 +10,7 @@ use axum::{
     routing::{get, post},
 };
 use fairway_api::{
-    build_orders::RepositorySize,
+    build_orders::{GiveUpApp, RepositorySize},
     ids::AppId,
     nodes::LONG_POLL_SECS,
     wanted::{Notice, Wanted},
@@ -23,10 +23,36 @@ pub(super) fn routes() -> Router<Controller> {
     Router::new()
         .route("/internal/wanted", get(wanted))
         .route("/internal/wanted/notice", get(notice))
+        .route("/internal/git/give-up", post(give_up))
         .route("/internal/git/size", post(size))
 }
 
+async fn give_up(
+    State(controller): State<Controller>,
+    Json(GiveUpApp { app }): Json<GiveUpApp>,
+) -> StatusCode {
+    controller.change(|state| state.apps.retain(|_, id| *id != app));
+    StatusCode::NO_CONTENT
+}
+
 impl Controller {
+    pub(crate) fn has(&self, app: &str) -> bool {
+        self.state().apps.contains_key(app)
+    }
+
+    /// Waits until there is no app of this name.
+    pub(crate) async fn gone(&self, app: &str) {
+        let mut changes = self.shared.changed.subscribe();
+        let wait = async {
+            while self.state().apps.contains_key(app) {
+                changes.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(WAIT, wait)
+            .await
+            .expect("the app is given up");
+    }
+
     /// From now on the app is said to be destroyed.
     pub(crate) fn destroy(&self, app: AppId) {
         self.change(|state| state.wanted.destroyed.insert(app));

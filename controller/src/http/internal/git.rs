@@ -1,7 +1,7 @@
 //! Who may fetch from and push to a repository, and how large it is.
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
-use fairway_api::build_orders::{GitAuthorize, GitGrant, RepositorySize};
+use fairway_api::build_orders::{GitAuthorize, GitGrant, GiveUpApp, RepositorySize};
 
 use crate::{
     git,
@@ -14,6 +14,7 @@ use crate::{
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/internal/git/authorize", post(authorize))
+        .route("/internal/git/give-up", post(give_up))
         .route("/internal/git/size", post(size))
 }
 
@@ -23,6 +24,15 @@ async fn authorize(
     extract::Json(ask): extract::Json<GitAuthorize>,
 ) -> Answer<Json<GitGrant>> {
     git::authorize(&state, ask).await.map(Json)
+}
+
+async fn give_up(
+    State(state): State<AppState>,
+    BuilderRole(_): BuilderRole,
+    extract::Json(GiveUpApp { app }): extract::Json<GiveUpApp>,
+) -> Answer<StatusCode> {
+    git::give_up(&state, app).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn size(

@@ -96,6 +96,7 @@ const ENDPOINTS: &[(&str, &str, Serves)] = &[
     ("GET", "/streams/builds/{id}", Proof),
     ("GET", "/streams/attach/{id}", Proof),
     ("POST", "/internal/git/authorize", Builders),
+    ("POST", "/internal/git/give-up", Builders),
     ("POST", "/internal/git/size", Builders),
     ("GET", "/internal/wanted", AnyRole),
     ("GET", "/internal/wanted/notice", AnyRole),
