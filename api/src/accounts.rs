@@ -46,6 +46,23 @@ pub struct NewAccount {
     pub role: Option<AccountRole>,
 }
 
+/// `DELETE /users/ID`, for admins: removes an account, by email or id.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveAccount {
+    /// Who gets its apps. Without it an account that has apps stays.
+    pub transfer_to: Option<Email>,
+}
+
+/// `PATCH /account`, as the Platform API has it: a new password, proven by the present one. All
+/// other tokens of the account end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PasswordChange {
+    pub password: Secret,
+    /// 8 to 200 characters.
+    pub new_password: Secret,
+}
+
 /// `POST /oauth/authorizations`, authenticated by email and password (basic) or by a token.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -18,6 +18,18 @@ impl Secret {
         Self(value.into())
     }
 
+    /// A password to read from a screen, made of random bytes: four groups of five letters and
+    /// digits that are not taken for one another, 100 bits.
+    pub fn readable(random: [u8; 20]) -> Self {
+        const ALPHABET: [u8; 32] = *b"abcdefghijkmnpqrstuvwxyz23456789";
+        let letter = |byte: &u8| char::from(ALPHABET[usize::from(byte % 32)]);
+        let groups: Vec<String> = random
+            .chunks(5)
+            .map(|group| group.iter().map(letter).collect())
+            .collect();
+        Self(groups.join("-"))
+    }
+
     /// The value itself. Calls to this are what a review for leaks has to look at.
     pub fn expose(&self) -> &str {
         &self.0
@@ -39,6 +51,12 @@ impl From<String> for Secret {
 #[cfg(test)]
 mod tests {
     use super::Secret;
+
+    #[test]
+    fn a_readable_password_is_long_enough_for_an_account() {
+        let password = Secret::readable(std::array::from_fn(|i| 13 * i as u8));
+        assert_eq!(password.expose(), "ap4hw-bq5ix-cr6jy-ds7kz");
+    }
 
     #[test]
     fn debug_hides_the_value() {

@@ -4,6 +4,7 @@
 mod about;
 mod accounts;
 mod apps;
+mod authorizations;
 mod builds;
 mod config_vars;
 mod deploy_branch;
@@ -28,6 +29,8 @@ use crate::{failure::Failure, session::Session};
 pub(crate) enum Command {
     #[command(flatten)]
     Accounts(accounts::Command),
+    #[command(flatten)]
+    Authorizations(authorizations::Command),
     #[command(flatten)]
     Apps(apps::Command),
     #[command(flatten)]
@@ -68,6 +71,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<u8, Failu
         // The only one whose exit code is not its own.
         Command::Run(command) => return command.run(session).await,
         Command::Accounts(command) => command.run(session).await,
+        Command::Authorizations(command) => command.run(session).await,
         Command::Apps(command) => command.run(session).await,
         Command::Maintenance(command) => command.run(session).await,
         Command::Ps(command) => command.run(session).await,

@@ -78,6 +78,10 @@ const TOPICS: [(&str, &[&str]); 9] = [
             "keys",
             "keys:add",
             "keys:remove",
+            "authorizations",
+            "authorizations:create",
+            "authorizations:revoke",
+            "account:password",
             "users:add",
         ],
     ),
@@ -139,30 +143,30 @@ struct ArgumentHelp {
 
 /// Help as data: of one command, else of all.
 pub(crate) fn json(tree: &clap::Command, named: Option<&str>) -> String {
+    let mut tree = tree.clone();
+    // Gives each command its whole name and its usage.
+    tree.build();
     let one = named.and_then(|name| tree.find_subcommand(name));
     let text = match one {
-        Some(command) => serde_json::to_string_pretty(&as_data(tree, command)),
+        Some(command) => serde_json::to_string_pretty(&as_data(command)),
         None => {
             let shown = tree.get_subcommands().filter(|it| !it.is_hide_set());
-            let all: Vec<_> = shown.map(|command| as_data(tree, command)).collect();
+            let all: Vec<_> = shown.map(as_data).collect();
             serde_json::to_string_pretty(&all)
         }
     };
     text.expect("help is plain data") + "\n"
 }
 
-fn as_data(tree: &clap::Command, command: &clap::Command) -> CommandHelp {
-    let mut standing =
-        command
-            .clone()
-            .bin_name(format!("{} {}", tree.get_name(), command.get_name()));
-    let usage = standing.render_usage().to_string();
+fn as_data(command: &clap::Command) -> CommandHelp {
+    let usage = command.clone().render_usage().to_string();
+    let own = |it: &&clap::Arg| !it.is_global_set() && it.get_id() != "help";
     CommandHelp {
         name: command.get_name().to_owned(),
         about: about(command),
         also: command.get_visible_aliases().map(str::to_owned).collect(),
         usage: usage.trim_start_matches("Usage: ").to_owned(),
-        arguments: command.get_arguments().map(argument).collect(),
+        arguments: command.get_arguments().filter(own).map(argument).collect(),
         notes: command
             .get_after_help()
             .map(ToString::to_string)
@@ -201,7 +205,7 @@ fn overview(command: &clap::Command) -> String {
         text.push_str(&format!("\n{topic}\n"));
         for name in names {
             let about = command.find_subcommand(name).map(about).unwrap_or_default();
-            writeln!(text, "  {name:<17}{about}").expect("a String takes everything");
+            writeln!(text, "  {name:<23}{about}").expect("a String takes everything");
         }
     }
     text.push('\n');
@@ -215,7 +219,7 @@ fn verbs(command: &clap::Command, noun: &clap::Command) -> Option<String> {
     let verbs: Vec<_> = command
         .get_subcommands()
         .filter(|verb| verb.get_name().starts_with(&prefix) && !verb.is_hide_set())
-        .map(|verb| format!("  {:<17}{}", verb.get_name(), about(verb)))
+        .map(|verb| format!("  {:<23}{}", verb.get_name(), about(verb)))
         .collect();
     (!verbs.is_empty()).then(|| format!("Related:\n{}", verbs.join("\n")))
 }

@@ -30,6 +30,7 @@ mod commands;
 mod config_file;
 mod log_lines;
 mod scale;
+mod span;
 mod terminal;
 
 // The operator's verbs of the `fairway` command.

@@ -1,11 +1,12 @@
 //! What operators type: verbs of the `fairway` command that are calls of the public API, with the
 //! login of `app`. They can do nothing that a script with an admin's token cannot.
 
+mod accounts;
 mod nodes;
 
 use std::ffi::OsString;
 
-use clap::{Args, CommandFactory, Parser};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
     arguments::{self, Options},
@@ -31,7 +32,24 @@ struct Arguments {
     #[command(flatten)]
     output: OutputOptions,
     #[command(subcommand)]
-    command: nodes::Command,
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Nodes(nodes::Command),
+    #[command(flatten)]
+    Accounts(accounts::Command),
+}
+
+impl Command {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        match self {
+            Self::Nodes(command) => command.run(session).await,
+            Self::Accounts(command) => command.run(session).await,
+        }
+    }
 }
 
 /// Options of every verb.
@@ -57,6 +75,11 @@ pub fn is_meant(arguments: &[OsString]) -> bool {
         .collect();
     match words[..] {
         ["help", noun, ..] | [noun, ..] if noun == "nodes" || noun.starts_with("nodes:") => true,
+        // The one verb that works without the API.
+        ["account:reset-password", ..] | ["account", "reset-password", ..] => false,
+        ["help", noun, ..] | [noun, ..] if noun == "account" || noun.starts_with("account:") => {
+            true
+        }
         ["node:token", ..] | ["node", "token", ..] | ["help", "node", "token", ..] => true,
         _ => false,
     }
@@ -99,6 +122,9 @@ mod tests {
             "fairway node token",
             "fairway node:token --ttl 2h",
             "fairway help nodes",
+            "fairway account",
+            "fairway account add a@b",
+            "fairway account:remove a@b",
         ] {
             assert!(meant(line), "{line}");
         }
@@ -108,6 +134,8 @@ mod tests {
             "fairway node join x",
             "fairway node run",
             "fairway help",
+            "fairway account:reset-password a@b",
+            "fairway account reset-password a@b",
         ] {
             assert!(!meant(line), "{line}");
         }

@@ -1,6 +1,10 @@
 //! The user's terminal: raw mode while a remote program has it, its size, and questions.
 
-use std::io::{self, IsTerminal};
+use std::{
+    fs,
+    io::{self, IsTerminal},
+    path::Path,
+};
 
 use fairway_api::secret::Secret;
 use rustix::termios::{self, OptionalActions, Termios};
@@ -78,21 +82,46 @@ pub(crate) fn confirm(prompt: &str) -> Result<bool, Failure> {
         .map_err(not_answered)
 }
 
-/// Reads a password or token from standard input, up to its line end.
+/// A secret from standard input: its first line.
 pub(crate) fn read_secret() -> Result<Secret, Failure> {
+    first_line(&read_input()?, "standard input")
+}
+
+/// Several secrets from standard input, one per line.
+pub(crate) fn read_secrets<const COUNT: usize>() -> Result<[Secret; COUNT], Failure> {
+    let lines: Vec<Secret> = read_input()?.lines().map(Secret::new).collect();
+    lines
+        .try_into()
+        .map_err(|_| Failure::usage(format!("standard input must have {COUNT} lines")))
+}
+
+/// A secret from a file, whose first line it is; `-` is standard input.
+pub(crate) fn secret_in(file: &Path) -> Result<Secret, Failure> {
+    if file == Path::new("-") {
+        return read_secret();
+    }
+    let name = file.display().to_string();
+    let text = fs::read_to_string(file).map_err(Failure::io(format!("read {name}")))?;
+    first_line(&text, &name)
+}
+
+fn read_input() -> Result<String, Failure> {
     use io::Read;
     let mut text = String::new();
     io::stdin()
         .take(PASSWORD_BYTES_MAX)
         .read_to_string(&mut text)
         .map_err(Failure::io("read standard input"))?;
-    let secret = text.lines().next().unwrap_or_default();
-    if secret.is_empty() {
-        return Err(Failure::usage(
-            "standard input was empty; it should hold the secret",
-        ));
+    Ok(text)
+}
+
+fn first_line(text: &str, place: &str) -> Result<Secret, Failure> {
+    match text.lines().next() {
+        None | Some("") => Err(Failure::usage(format!(
+            "{place} was empty; it should hold the secret"
+        ))),
+        Some(secret) => Ok(Secret::new(secret)),
     }
-    Ok(Secret::new(secret))
 }
 
 fn not_answered(error: dialoguer::Error) -> Failure {

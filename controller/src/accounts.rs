@@ -1,14 +1,14 @@
-//! Making accounts and changing passwords.
+//! Making and removing accounts, and changing passwords.
 
 mod lost_password;
 
 use fairway_api::{
-    accounts::{AccountRole, NewAccount},
+    accounts::{AccountRole, NewAccount, PasswordChange},
+    apps::APPS_PER_ACCOUNT_MAX,
     ids::UserId,
     names::Email,
     secret::Secret,
 };
-use serde::Deserialize;
 
 pub use lost_password::reset_password;
 
@@ -20,25 +20,22 @@ use crate::{
     problem::{Answer, Problem},
     state::AppState,
     store::{
+        Db,
         accounts::{self, AccountRow},
+        apps::{self, AppRow},
         columns::now,
-        events, tokens,
+        events,
+        page::Page,
+        tokens,
     },
 };
-
-/// `PATCH /account`, as the Platform API has it: a new password, proven by the old one.
-#[derive(Debug, Deserialize)]
-pub struct PasswordChange {
-    pub password: Secret,
-    pub new_password: Secret,
-}
 
 /// Makes an account. `actor` is who wants it.
 pub async fn create(state: &AppState, new: NewAccount, actor: &str) -> Answer<AccountRow> {
     check_password(&new.password)?;
     let password_hash = state.logins.hash(new.password).await?;
     let now = now();
-    let account = AccountRow {
+    let mut account = AccountRow {
         id: UserId::generate(),
         email: new.email,
         password_hash,
@@ -47,7 +44,7 @@ pub async fn create(state: &AppState, new: NewAccount, actor: &str) -> Answer<Ac
         updated_at: now,
     };
     let mut tx = state.store.write().await?;
-    accounts::insert(&mut tx, &account).await.map_err(|error| {
+    account.id = accounts::insert(&mut tx, &account).await.map_err(|error| {
         if error.conflicts_on("accounts.email") {
             return Problem::conflict(format!("{} has an account already.", account.email));
         }
@@ -85,6 +82,73 @@ pub async fn change_password(
     Ok(tx.commit().await?)
 }
 
+/// Removes an account, named by email or id: its tokens and keys end at once. Its apps go to another
+/// account first, or it stays: an app without an owner would be nobody's to stop.
+pub async fn remove(
+    state: &AppState,
+    caller: &Caller,
+    which: &str,
+    transfer_to: Option<Email>,
+) -> Answer<AccountRow> {
+    let mut tx = state.store.write().await?;
+    let account = accounts::find(&mut tx, which).await?;
+    if account.id == caller.id() {
+        return Err(Problem::invalid("This is your own account.")
+            .hint("Let another admin remove it, so that one is always left."));
+    }
+    let actor = caller.account.email.as_str();
+    let apps = apps::list(&mut tx, Some(account.id), &Page::all("apps.id")).await?;
+    let mut message = format!("The account {} was removed.", account.email);
+    match transfer_to {
+        _ if apps.is_empty() => {}
+        None => {
+            let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+            return Err(Problem::conflict(format!(
+                "{} owns apps: {}.",
+                account.email,
+                names.join(", ")
+            ))
+            .hint(
+                "Destroy them, or name the account that gets them (transfer_to, --transfer-to).",
+            ));
+        }
+        Some(email) => {
+            let heir = accounts::find(&mut tx, email.as_str()).await?;
+            if heir.id == account.id {
+                return Err(Problem::invalid(
+                    "The apps would stay with the account that goes.",
+                ));
+            }
+            transfer(&mut tx, &apps, &heir, actor).await?;
+            message = format!("{message} Its apps went to {}.", heir.email);
+        }
+    }
+    accounts::remove(&mut tx, account.id, now()).await?;
+    events::record(&mut tx, None, actor, "account.removed", &message).await?;
+    tx.commit().await?;
+    Ok(account)
+}
+
+async fn transfer(tx: &mut Db, apps: &[AppRow], heir: &AccountRow, actor: &str) -> Answer<()> {
+    let after = apps::count(tx, heir.id).await? + i64::try_from(apps.len()).unwrap_or(i64::MAX);
+    if after > i64::from(APPS_PER_ACCOUNT_MAX) {
+        return Err(Problem::invalid(format!(
+            "{} would have {after} apps; an account can have {APPS_PER_ACCOUNT_MAX}.",
+            heir.email
+        ))
+        .hint("Name another account, or destroy some apps first."));
+    }
+    for app in apps {
+        apps::set_owner(tx, app.id, heir.id, now()).await?;
+        let message = format!(
+            "App {} went from {} to {}.",
+            app.name, app.owner.email, heir.email
+        );
+        events::record(tx, Some(&app.app()), actor, "app.transferred", &message).await?;
+    }
+    Ok(())
+}
+
 /// Makes the first account, an admin, if there is no account at all; false if there is.
 pub async fn ensure_admin(state: &AppState, email: Email, password: Secret) -> Answer<bool> {
     if accounts::count(&mut *state.store.read().await?).await? > 0 {
@@ -110,15 +174,7 @@ fn check_password(password: &Secret) -> Answer<()> {
     )))
 }
 
-/// A password to read from a screen: four groups of five letters and digits that are not taken for
-/// one another, 100 bits.
+/// A fresh password that can be read from a screen.
 pub fn readable_password() -> Secret {
-    const ALPHABET: [u8; 32] = *b"abcdefghijkmnpqrstuvwxyz23456789";
-    let random: [u8; 20] = rand::random();
-    let letter = |byte: &u8| char::from(ALPHABET[usize::from(byte % 32)]);
-    let groups: Vec<String> = random
-        .chunks(5)
-        .map(|group| group.iter().map(letter).collect())
-        .collect();
-    Secret::new(groups.join("-"))
+    Secret::readable(rand::random())
 }

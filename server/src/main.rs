@@ -2,7 +2,7 @@
 //!
 //! This file only parses the command line and picks the role.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use fairway_server::{
@@ -38,6 +38,8 @@ enum Command {
     Node(NodeCommand),
     /// List machines; nodes:info, :cordon, :uncordon, :drain, :remove, :label, :taint
     Nodes,
+    /// List accounts; account:add, account:remove
+    Account,
     /// Set a new password for an account whose password was lost, and print it
     #[command(name = "account:reset-password")]
     ResetPassword(ResetPasswordArgs),
@@ -51,11 +53,11 @@ enum Command {
 
 fn main() -> ExitCode {
     // Operators' verbs are calls of the API, and are parsed where `app` parses its own.
-    let arguments: Vec<_> = std::env::args_os().collect();
+    let arguments = colon_form(std::env::args_os().collect());
     if fairway_cli::operator::is_meant(&arguments) {
         return fairway_cli::operate(arguments);
     }
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(arguments);
     // The hook runs inside each push and must not pay for a runtime or a log.
     if let Command::Hook { name: _ } = cli.command {
         return fairway_builder::hook_main();
@@ -70,10 +72,21 @@ fn main() -> ExitCode {
             Command::Router(args) => args.run(shutdown).await,
             Command::Node(command) => command.run(shutdown).await,
             Command::ResetPassword(args) => args.run().await,
-            // Both were dealt with above.
-            Command::Hook { .. } | Command::Nodes => Ok(()),
+            // They were dealt with above.
+            Command::Hook { .. } | Command::Nodes | Command::Account => Ok(()),
         }
     })
+}
+
+/// The one verb with a colon that is parsed here is understood with a space too.
+fn colon_form(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    if let [_, noun, verb, ..] = arguments.as_slice()
+        && noun == "account"
+        && verb == "reset-password"
+    {
+        arguments.splice(1..3, ["account:reset-password".into()]);
+    }
+    arguments
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The pages, one file each, in the order a person meets them.
 
+mod account;
 mod apps;
 mod builds;
 mod config_vars;
@@ -18,6 +19,7 @@ pub(crate) fn routes() -> Router<Config> {
     Router::new()
         .merge(login::routes())
         .merge(apps::routes())
+        .merge(account::routes())
         .merge(overview::routes())
         .merge(releases::routes())
         .merge(builds::routes())

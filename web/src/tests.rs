@@ -4,7 +4,7 @@ use axum::{
     Json, Router,
     body::Body,
     http::{Request, Response, StatusCode, header},
-    routing::{get, post},
+    routing::{get, patch, post},
 };
 use fairway_api::client::Client;
 use http_body_util::BodyExt;
@@ -42,11 +42,23 @@ async fn api() -> Router {
                 } else {
                     Err(refused())
                 }
-            }),
+            })
+            .get(async || Json(json!([listed_token("Dashboard")]))),
         )
         .route(
             "/account",
-            get(move |headers: axum::http::HeaderMap| async move {
+            patch(async |Json(change): Json<serde_json::Value>| {
+                if change["password"] == "right" {
+                    Ok(Json(json!({
+                        "id": USER, "email": "a@b", "role": "admin", "created_at": AT,
+                        "updated_at": AT,
+                    })))
+                } else {
+                    let body = json!({ "id": "invalid_params", "message": "It is wrong." });
+                    Err((StatusCode::UNPROCESSABLE_ENTITY, Json(body)))
+                }
+            })
+            .get(move |headers: axum::http::HeaderMap| async move {
                 let account = json!({
                     "id": USER, "email": "a@b", "role": "admin", "created_at": AT, "updated_at": AT,
                 });
@@ -57,6 +69,10 @@ async fn api() -> Router {
                 }
             }),
         )
+        .route(
+            "/oauth/authorizations/{id}",
+            get(async || Json(listed_token("Dashboard"))),
+        )
         .route("/apps", get(|| async { Json(json!([])) }));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap())
@@ -66,6 +82,13 @@ async fn api() -> Router {
     router(Config {
         client: Client::new(base, None),
         secure_cookie: false,
+    })
+}
+
+fn listed_token(description: &str) -> serde_json::Value {
+    json!({
+        "id": USER, "description": description, "scope": ["global"], "access_token": null,
+        "user": { "id": USER, "email": "a@b" }, "created_at": AT, "updated_at": AT,
     })
 }
 
@@ -142,6 +165,38 @@ async fn a_wrong_password_shows_the_form_again_with_the_reason() {
         page.contains("the password is wrong") && page.contains("value=\"a@b\""),
         "{page}"
     );
+}
+
+#[tokio::test]
+async fn a_password_is_changed_on_the_account_page() {
+    for (form, status, says) in [
+        (
+            "password=right&new_password=long+enough&again=long+enough",
+            200,
+            "was changed",
+        ),
+        (
+            "password=right&new_password=long+enough&again=other",
+            422,
+            "differ",
+        ),
+        (
+            "password=wrong&new_password=long+enough&again=long+enough",
+            422,
+            "It is wrong.",
+        ),
+    ] {
+        let mut request = post_form("/dashboard/account/password", "same-origin", form);
+        let cookie = "fairway_session=t0ken".parse().unwrap();
+        request.headers_mut().insert(header::COOKIE, cookie);
+        let response = api().await.oneshot(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{form}");
+        let page = text(response).await;
+        assert!(
+            page.contains(says) && page.contains("this session"),
+            "{page}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{Client, ClientError};
 use crate::{
-    accounts::{Account, NewAccount, NewToken, Token},
+    accounts::{Account, NewAccount, NewToken, PasswordChange, RemoveAccount, Token},
     apps::{App, AppPatch, NewApp},
     builds::Build,
     config_vars::{ConfigPatch, ConfigVars},
@@ -41,6 +41,32 @@ impl Client {
         self.call(Method::POST, "/users", account).await
     }
 
+    /// All accounts; for admins.
+    pub async fn accounts(&self) -> Result<Vec<Account>, ClientError> {
+        self.list("/users").await
+    }
+
+    /// Removes an account; for admins.
+    pub async fn remove_account(
+        &self,
+        email: &Email,
+        remove: &RemoveAccount,
+    ) -> Result<Account, ClientError> {
+        let path = format!("/users/{}", segment(email.as_str()));
+        self.call(Method::DELETE, &path, remove).await
+    }
+
+    /// Changes the password of this client's account; its other tokens end.
+    pub async fn change_password(&self, change: &PasswordChange) -> Result<Account, ClientError> {
+        self.call(Method::PATCH, "/account", change).await
+    }
+
+    /// Makes another token of this client's account.
+    pub async fn create_token(&self, token: &NewToken) -> Result<Token, ClientError> {
+        self.call(Method::POST, "/oauth/authorizations", token)
+            .await
+    }
+
     /// Trades email and password for a token.
     pub async fn log_in(
         &self,
@@ -60,6 +86,11 @@ impl Client {
     /// The account's tokens, without their secrets.
     pub async fn tokens(&self) -> Result<Vec<Token>, ClientError> {
         self.list("/oauth/authorizations").await
+    }
+
+    /// The token that this client uses.
+    pub async fn current_token(&self) -> Result<Token, ClientError> {
+        self.get("/oauth/authorizations/~").await
     }
 
     /// Revokes a token.

@@ -1,10 +1,10 @@
-//! `login`, `logout`, `whoami`, `users:add`.
+//! `login`, `logout`, `whoami`, `account:password`, `users:add`.
 
 use std::{fs, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use fairway_api::{
-    accounts::{Account, AccountRole, NewAccount, NewToken},
+    accounts::{Account, AccountRole, NewAccount, NewToken, PasswordChange},
     client::Client,
     names::Email,
     secret::Secret,
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Logout(LogoutArgs),
     #[command(name = "whoami", visible_alias = "auth:whoami")]
     Whoami(WhoamiArgs),
+    #[command(name = "account:password")]
+    Password(PasswordArgs),
     #[command(name = "users:add", visible_alias = "users:create")]
     Add(AddArgs),
 }
@@ -81,6 +83,17 @@ pub(crate) struct LogoutArgs {
   app whoami")]
 pub(crate) struct WhoamiArgs {}
 
+/// Change your password; all tokens but the one in use are revoked
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  app account:password             # asks for the present and the new one
+  printf '%s\\n' \"$OLD\" \"$NEW\" | app account:password --stdin")]
+pub(crate) struct PasswordArgs {
+    /// Read the present and the new password from standard input, one per line
+    #[arg(long)]
+    stdin: bool,
+}
+
 /// Make an account (admins only)
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -104,6 +117,7 @@ impl Command {
             Self::Login(args) => login(args, session).await,
             Self::Logout(args) => logout(args, session).await,
             Self::Whoami(WhoamiArgs {}) => whoami(session).await,
+            Self::Password(args) => change_password(&args, session).await,
             Self::Add(args) => add(args, session).await,
         }
     }
@@ -237,6 +251,31 @@ async fn whoami(session: &Session) -> Result<(), Failure> {
     session
         .output
         .data(&account, |account| account.email.to_string())
+}
+
+async fn change_password(args: &PasswordArgs, session: &Session) -> Result<(), Failure> {
+    let client = session.client()?;
+    let change = if args.stdin {
+        let [password, new_password] = terminal::read_secrets()?;
+        PasswordChange {
+            password,
+            new_password,
+        }
+    } else if terminal::can_ask() {
+        PasswordChange {
+            password: terminal::ask_password("Present password", false)?,
+            new_password: terminal::ask_password("New password", true)?,
+        }
+    } else {
+        return Err(
+            Failure::usage("there is no terminal to ask for passwords").with_hint("Use --stdin.")
+        );
+    };
+    let account = client.change_password(&change).await?;
+    session.output.talk(
+        "Changed the password. All tokens but this one were revoked: log in again elsewhere.",
+    );
+    session.output.answer(&account)
 }
 
 async fn add(args: AddArgs, session: &Session) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ use crate::{
     failure::Failure,
     output::{pairs, table, time},
     session::Session,
+    span::Span,
 };
 
 /// Pause between two looks at a machine that drains.
@@ -148,29 +149,6 @@ pub(super) struct TokenArgs {
     /// How long it can be used
     #[arg(long, value_name = "TIME", default_value = "1h")]
     ttl: Span,
-}
-
-/// A length of time as people write it: `90s`, `10m`, `1h`, `7d`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Span(Duration);
-
-impl FromStr for Span {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "write a number and s, m, h or d, for example 10m";
-        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-        let number: u64 = digits.parse().map_err(|_| FORM)?;
-        let unit = match &text[digits.len()..] {
-            "s" => 1,
-            "m" => 60,
-            "h" => 60 * 60,
-            "d" => 24 * 60 * 60,
-            _ => return Err(FORM),
-        };
-        let secs = number.checked_mul(unit).ok_or("that is too long")?;
-        Ok(Self(Duration::from_secs(secs)))
-    }
 }
 
 /// `KEY=VALUE` or `KEY-`.

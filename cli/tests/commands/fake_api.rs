@@ -133,7 +133,7 @@ async fn answer(
     let authorization = headers
         .get("authorization")
         .map_or("", |value| value.to_str().unwrap());
-    if path == "/oauth/authorizations" {
+    if path == "/oauth/authorizations" && !authorization.starts_with("Bearer ") {
         let login = format!("ada@example.com:{PASSWORD}");
         let login = base64::engine::general_purpose::STANDARD.encode(login);
         return if authorization == format!("Basic {login}") {
@@ -170,6 +170,10 @@ fn resource(method: &Method, path: &[&str], body: &Value, base: &str) -> Option<
     Some(match (method.as_str(), path) {
         ("GET", ["account"]) => fix::account(),
         ("POST", ["users"]) => fix::account(),
+        ("PATCH", ["account"]) => fix::account(),
+        ("GET", ["oauth", "authorizations"]) => json!([fix::listed_token(70, "CI")]),
+        ("POST", ["oauth", "authorizations"]) => fix::token("fw_fresh"),
+        ("DELETE", ["oauth", "authorizations", id]) if *id != "~" => json!({}),
         ("GET", ["dyno-sizes"]) => serde_json::to_value(fairway_api::sizes::all()).unwrap(),
         ("GET", ["account", "keys"]) => json!([fix::key(60, "ada@laptop"), fix::key(61, "work")]),
         ("POST", ["account", "keys"]) => fix::key(60, "ada@laptop"),

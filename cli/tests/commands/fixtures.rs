@@ -30,6 +30,14 @@ pub(crate) fn token(secret: &str) -> Value {
             "created_at": AT, "updated_at": AT })
 }
 
+pub(crate) fn listed_token(id: u32, description: &str) -> Value {
+    let mut token = token("");
+    token["id"] = uuid(id).into();
+    token["description"] = description.into();
+    token["access_token"] = Value::Null;
+    token
+}
+
 pub(crate) fn app(name: &str, maintenance: bool) -> Value {
     let named = |name: &str| json!({ "id": uuid(3), "name": name });
     json!({

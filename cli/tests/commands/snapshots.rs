@@ -4,7 +4,7 @@
 use crate::person::{Person, run};
 
 /// A file name and the command line it is about. Each runs once as it is and once with `--json`.
-const COMMANDS: [&[&str]; 54] = [
+const COMMANDS: [&[&str]; 57] = [
     &["apps"],
     &["create", "shop"],
     &["create"],
@@ -66,6 +66,9 @@ const COMMANDS: [&[&str]; 54] = [
     &["dns:set", "cache", "10.1.2.3", "10.1.2.4"],
     &["dns:unset", "db"],
     &["keys"],
+    &["authorizations"],
+    &["authorizations:create", "-d", "CI", "-e", "90d"],
+    &["authorizations:revoke", "CI"],
     &["keys:remove", "work"],
     &["events"],
     &["status"],

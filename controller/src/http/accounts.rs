@@ -1,23 +1,24 @@
 //! Accounts: one's own, and, for admins, everybody's.
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
-use fairway_api::accounts::{Account, NewAccount};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    routing::{delete, get},
+};
+use fairway_api::accounts::{Account, NewAccount, PasswordChange, RemoveAccount};
 
 use super::{
     caller::{Admin, User},
-    extract,
+    extract::{self, Id},
 };
-use crate::{
-    accounts::{self, PasswordChange},
-    problem::Answer,
-    state::AppState,
-    store,
-};
+use crate::{accounts, problem::Answer, state::AppState, store};
 
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/account", get(info).patch(update))
         .route("/users", get(list).post(create))
+        .route("/users/{id}", delete(remove))
 }
 
 async fn info(User(caller): User) -> Json<Account> {
@@ -49,4 +50,14 @@ async fn create(
 ) -> Answer<(StatusCode, Json<Account>)> {
     let account = accounts::create(&state, new, caller.account.email.as_str()).await?;
     Ok((StatusCode::CREATED, Json(account.into())))
+}
+
+async fn remove(
+    State(state): State<AppState>,
+    Admin(caller): Admin,
+    Id(which): Id,
+    extract::Json(remove): extract::Json<RemoveAccount>,
+) -> Answer<Json<Account>> {
+    let account = accounts::remove(&state, &caller, &which, remove.transfer_to).await?;
+    Ok(Json(account.into()))
 }

@@ -1,6 +1,7 @@
 //! The API through its real router, on a real database.
 
 mod access;
+mod accounts;
 mod apps;
 mod bad_input;
 mod internal;

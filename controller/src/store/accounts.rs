@@ -63,11 +63,16 @@ impl From<AccountRow> for Account {
     }
 }
 
-/// Adds an account; conflicts on `accounts.email`.
-pub async fn insert(db: &mut Db, account: &AccountRow) -> Result<(), StoreError> {
-    query(
+/// Adds an account; conflicts on `accounts.email`. One that was removed before comes back under its
+/// old id, which is given: what it did in its first life stays its own.
+pub async fn insert(db: &mut Db, account: &AccountRow) -> Result<UserId, StoreError> {
+    let row = query(
         "INSERT INTO accounts (id, email, password_hash, role, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (email) DO UPDATE SET password_hash = excluded.password_hash,
+             role = excluded.role, updated_at = excluded.updated_at, removed_at = NULL
+         WHERE accounts.removed_at IS NOT NULL
+         RETURNING id",
     )
     .bind(account.id.to_string())
     .bind(account.email.as_str())
@@ -75,9 +80,42 @@ pub async fn insert(db: &mut Db, account: &AccountRow) -> Result<(), StoreError>
     .bind(word(account.role)?)
     .bind(micros(account.created_at))
     .bind(micros(account.updated_at))
-    .execute(db)
+    .fetch_optional(db)
     .await?;
+    let row = row.ok_or_else(|| StoreError::Conflict {
+        unique: "accounts.email".into(),
+    })?;
+    row.parsed("id")
+}
+
+/// Takes an account out of use: nobody can log in as it any more. Its row stays for what names it,
+/// builds and releases.
+pub async fn remove(db: &mut Db, id: UserId, now: DateTime<Utc>) -> Result<(), StoreError> {
+    for rest in [
+        "DELETE FROM tokens WHERE account_id = $1",
+        "DELETE FROM keys WHERE account_id = $1",
+    ] {
+        query(rest).bind(id.to_string()).execute(&mut *db).await?;
+    }
+    query("UPDATE accounts SET password_hash = '', removed_at = $2 WHERE id = $1")
+        .bind(id.to_string())
+        .bind(micros(now))
+        .execute(db)
+        .await?;
     Ok(())
+}
+
+/// The account with this id or email, unless it was removed.
+pub async fn find(db: &mut Db, id_or_email: &str) -> Result<AccountRow, StoreError> {
+    let row =
+        query("SELECT * FROM accounts WHERE (id = $1 OR LOWER(email) = $2) AND removed_at IS NULL")
+            .bind(id_or_email)
+            .bind(id_or_email.to_lowercase())
+            .fetch_optional(db)
+            .await?;
+    row.as_ref()
+        .map(AccountRow::read)
+        .unwrap_or(Err(StoreError::NotFound { what: "account" }))
 }
 
 /// The account with this id.
@@ -93,7 +131,7 @@ pub async fn get(db: &mut Db, id: UserId) -> Result<AccountRow, StoreError> {
 
 /// The account with this email, if there is one.
 pub async fn by_email(db: &mut Db, email: &Email) -> Result<Option<AccountRow>, StoreError> {
-    let row = query("SELECT * FROM accounts WHERE email = $1")
+    let row = query("SELECT * FROM accounts WHERE email = $1 AND removed_at IS NULL")
         .bind(email.as_str())
         .fetch_optional(db)
         .await?;
@@ -102,7 +140,7 @@ pub async fn by_email(db: &mut Db, email: &Email) -> Result<Option<AccountRow>, 
 
 /// All accounts, oldest first.
 pub async fn list(db: &mut Db) -> Result<Vec<AccountRow>, StoreError> {
-    let rows = query("SELECT * FROM accounts ORDER BY id")
+    let rows = query("SELECT * FROM accounts WHERE removed_at IS NULL ORDER BY id")
         .fetch_all(db)
         .await?;
     rows.iter().map(AccountRow::read).collect()
@@ -110,10 +148,12 @@ pub async fn list(db: &mut Db) -> Result<Vec<AccountRow>, StoreError> {
 
 /// How many accounts there are.
 pub async fn count(db: &mut Db) -> Result<i64, StoreError> {
-    Ok(query("SELECT COUNT(*) AS n FROM accounts")
-        .fetch_one(db)
-        .await?
-        .try_get("n")?)
+    Ok(
+        query("SELECT COUNT(*) AS n FROM accounts WHERE removed_at IS NULL")
+            .fetch_one(db)
+            .await?
+            .try_get("n")?,
+    )
 }
 
 /// Changes the password.

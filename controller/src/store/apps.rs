@@ -164,6 +164,22 @@ pub async fn update(db: &mut Db, app: &AppRow) -> Result<(), StoreError> {
     }
 }
 
+/// Gives an app to another account.
+pub async fn set_owner(
+    db: &mut Db,
+    id: AppId,
+    owner: UserId,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    query("UPDATE apps SET owner_id = $2, updated_at = $3 WHERE id = $1")
+        .bind(id.to_string())
+        .bind(owner.to_string())
+        .bind(micros(now))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Notes which version of its config vars is the newest.
 pub async fn set_config_version(
     db: &mut Db,

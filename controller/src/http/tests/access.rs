@@ -28,6 +28,7 @@ const ENDPOINTS: &[(&str, &str, Serves)] = &[
     ("PATCH", "/account", Accounts),
     ("GET", "/users", Admins),
     ("POST", "/users", Admins),
+    ("DELETE", "/users/{id}", Admins),
     ("GET", "/account/keys", Accounts),
     ("POST", "/account/keys", Accounts),
     ("GET", "/account/keys/{id}", Accounts),

@@ -317,29 +317,6 @@ async fn tokens_are_made_shown_once_and_revoked() {
 }
 
 #[tokio::test]
-async fn the_first_account_is_made_once_and_its_password_works() {
-    let dir = tempfile::tempdir().unwrap();
-    let controller = crate::Controller::bind(crate::testing::config(&dir))
-        .await
-        .unwrap();
-    let email = || "first@example.com".parse().unwrap();
-    let password = crate::readable_password();
-    let made = controller.ensure_admin(email(), password.clone()).await;
-    assert!(made.unwrap());
-    let again = controller
-        .ensure_admin(email(), crate::readable_password())
-        .await;
-    assert!(!again.unwrap());
-    let state = controller.state();
-    let account = state
-        .logins
-        .check(&state.store, &email(), &password)
-        .await
-        .unwrap();
-    assert!(account.is_admin());
-}
-
-#[tokio::test]
 async fn a_size_larger_than_any_machine_is_refused_at_once() {
     let rig = Rig::new().await;
     let alice = rig.alice.as_str();
