@@ -18,6 +18,7 @@ pub mod secret;
 // The public nouns: the Platform API in shape.
 pub mod accounts;
 pub mod apps;
+pub mod autoscale;
 pub mod builds;
 pub mod config_vars;
 pub mod domains;

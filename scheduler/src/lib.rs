@@ -42,6 +42,9 @@ pub mod slots;
 
 pub mod one_off;
 
+// How many pods measurements ask for; beside the plan, which takes the counts as given.
+pub mod autoscale;
+
 // Running the rules.
 mod pass;
 mod planner;

@@ -5,6 +5,7 @@
     reason = "in a test, what must not be is a failure"
 )]
 
+mod autoscale;
 mod placement;
 mod props;
 mod scenarios;
