@@ -21,6 +21,7 @@ pub mod apps;
 pub mod autoscale;
 pub mod builds;
 pub mod config_vars;
+pub mod deployments;
 pub mod domains;
 pub mod dynos;
 pub mod events;

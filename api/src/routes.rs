@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{AppId, PodId},
+    ids::{AppId, DeploymentId, PodId},
     names::{AppName, Hostname, ProcessType, RouterName},
 };
 
@@ -39,6 +39,20 @@ pub struct Service {
     pub maintenance: bool,
     /// Ready pods only. Empty: the router answers 503.
     pub endpoints: Vec<Endpoint>,
+    /// A share of the requests goes elsewhere, for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+}
+
+/// The pods of a release that is tried with a share of the requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    pub deployment: DeploymentId,
+    /// Counts begin anew with each step.
+    pub step: u32,
+    /// Share of the requests, 1 to 99. If one side has no pod left to try, the other gets all.
+    pub percent: u8,
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// The address of one ready pod. A pod that drains is simply not listed any more; the router
@@ -61,4 +75,46 @@ pub struct RouterStatus {
     /// Requests and upgraded connections still open to pods that the table no longer names. A pod
     /// that is absent here and in the table has drained.
     pub draining: BTreeMap<PodId, u32>,
+    /// How both sides did in the canaries that the table names, counted since this router saw
+    /// their present step.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub canaries: BTreeMap<DeploymentId, CanaryTally>,
+}
+
+/// How both sides of a canary did in one step.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryTally {
+    pub step: u32,
+    pub stable: Tally,
+    pub canary: Tally,
+}
+
+/// Upper bounds of the latencies that are told apart, in milliseconds; what is above the last one
+/// is counted behind it.
+pub const LATENCY_BOUNDS_MS: [u32; 12] = [
+    5, 10, 20, 40, 80, 160, 320, 640, 1_280, 2_560, 5_120, 10_240,
+];
+/// Counters of a latency histogram.
+pub const LATENCY_BUCKETS: usize = LATENCY_BOUNDS_MS.len() + 1;
+
+/// How requests to a group of pods went.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Tries that were answered or that failed at the pod.
+    pub requests: u64,
+    /// Those that were answered 5xx, refused, broken off or not answered in time.
+    pub errors: u64,
+    /// Answers by the time from the request to the head of its answer.
+    pub latencies: [u64; LATENCY_BUCKETS],
+}
+
+impl Tally {
+    /// Adds another router's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.errors = self.errors.saturating_add(other.errors);
+        for (mine, others) in self.latencies.iter_mut().zip(other.latencies) {
+            *mine = mine.saturating_add(others);
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod apps;
 mod authorizations;
 mod builds;
 mod config_vars;
+mod deploy;
 mod deploy_branch;
 mod dns;
 mod domains;
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     #[command(flatten)]
     GitRemote(git_remote::Command),
     #[command(flatten)]
+    Deploy(deploy::Command),
+    #[command(flatten)]
     DeployBranch(deploy_branch::Command),
     #[command(flatten)]
     Events(events::Command),
@@ -84,6 +87,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<u8, Failu
         Command::Dns(command) => command.run(session).await,
         Command::Keys(command) => command.run(session).await,
         Command::GitRemote(command) => command.run(session).await,
+        Command::Deploy(command) => command.run(session).await,
         Command::DeployBranch(command) => command.run(session).await,
         Command::Events(command) => command.run(session).await,
         Command::About(command) => command.run(session).await,

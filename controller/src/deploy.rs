@@ -74,7 +74,7 @@ pub async fn release_from_build(
     };
     releases::insert(db, &release).await?;
     builds::set_release(db, build.id, release.id).await?;
-    deployments::insert(db, &deployment(&release, Some(build), now)).await?;
+    enqueue(db, &release, Some(build), now).await?;
     Ok(release)
 }
 
@@ -118,7 +118,7 @@ pub async fn release_from_config(
     };
     releases::insert(db, &release).await?;
     if runs {
-        deployments::insert(db, &deployment(&release, None, now)).await?;
+        enqueue(db, &release, None, now).await?;
     } else {
         apps::set_current_release(db, app.id, release.id, now).await?;
     }
@@ -206,20 +206,29 @@ pub async fn roll_back(
         ..to.clone()
     };
     releases::insert(db, &release).await?;
-    deployments::insert(db, &deployment(&release, None, now)).await?;
+    enqueue(db, &release, None, now).await?;
     Ok(release)
 }
 
-/// The way to a release; `build` is the push that somebody waits for, if there is one.
-fn deployment(release: &ReleaseRow, build: Option<&BuildRow>, now: DateTime<Utc>) -> DeploymentRow {
-    DeploymentRow {
+/// Begins the way to a release, by the app's present strategy; `build` is the push that somebody
+/// waits for, if there is one.
+async fn enqueue(
+    db: &mut Db,
+    release: &ReleaseRow,
+    build: Option<&BuildRow>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let deployment = DeploymentRow {
         id: DeploymentId::generate(),
         app: release.app,
         release: release.id,
         build: build.map(|build| build.id),
+        strategy: apps::strategy(db, release.app).await?,
+        wish: None,
         state: DeploymentState::Queued,
         deadline_at: None,
         created_at: now,
         updated_at: now,
-    }
+    };
+    deployments::insert(db, &deployment).await
 }

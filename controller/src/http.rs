@@ -14,6 +14,7 @@ mod apps;
 mod builds;
 mod config_vars;
 mod constants;
+mod deployments;
 mod domains;
 mod dynos;
 mod events;
@@ -89,6 +90,7 @@ fn public() -> Router<AppState> {
         .merge(builds::routes())
         .merge(config_vars::routes())
         .merge(constants::routes())
+        .merge(deployments::routes())
         .merge(domains::routes())
         .merge(dynos::routes())
         .merge(events::routes())

@@ -44,6 +44,7 @@ pub mod accounts;
 pub mod apps;
 pub mod builds;
 pub mod config_vars;
+pub mod deployments;
 pub mod domains;
 pub mod formation;
 pub mod git;

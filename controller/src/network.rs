@@ -226,7 +226,7 @@ pub fn app_network(
 fn serves(app: &App, pod: &Pod, here: bool) -> bool {
     pod.kind == PodKind::Service
         && pod.intent == PodIntent::Wanted
-        && Some(pod.release) == app.current
+        && app.has_places(pod.release)
         && (here || pod.status.as_ref().is_some_and(PodStatus::is_ready))
 }
 

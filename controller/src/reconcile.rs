@@ -54,6 +54,7 @@ pub(crate) async fn run(state: &AppState, shutdown: &CancellationToken) {
     loop {
         let pause = match reconciler.pass().await {
             Ok(wake_at) => until(wake_at),
+            Err(error) if is_overtaken(&error) => Duration::ZERO,
             Err(error) => {
                 tracing::error!("a pass of the reconcile loop failed: {error:#}");
                 Duration::from_millis(RETRY_MILLIS)
@@ -65,6 +66,11 @@ pub(crate) async fn run(state: &AppState, shutdown: &CancellationToken) {
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// True when the world is only another one than the pass had read.
+fn is_overtaken(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StoreError::Overtaken))
 }
 
 fn until(wake_at: Option<DateTime<Utc>>) -> Duration {
@@ -119,7 +125,7 @@ impl Reconciler {
         carry_out::write(&state, &world, &decision, now)
             .await
             .context("write the plan")?;
-        for ended in decision.steps.iter().filter(|step| ends_deployment(step)) {
+        for ended in decision.steps.iter().filter(|step| is_verdict(step)) {
             self.untold = true;
             // Its end may have queued another one.
             state.wake.app(ended.app);
@@ -194,8 +200,12 @@ impl Reconciler {
     }
 }
 
-fn ends_deployment(step: &Step) -> bool {
-    matches!(&step.action, Action::Advance { to, .. } if DeploymentState::has_ended(to))
+/// True for what a pusher waits for: the release is live, or never will be.
+fn is_verdict(step: &Step) -> bool {
+    let (Action::Advance { to, .. } | Action::Switch { to, .. }) = &step.action else {
+        return false;
+    };
+    to.has_ended() || matches!(to, DeploymentState::Baking { .. })
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! Naming releases and going back to one.
 
-use fairway_api::ids::AppId;
+use fairway_api::{deployments::WishKind, ids::AppId};
+use fairway_scheduler::snapshot::DeploymentState;
 
 use crate::{
     auth::Caller,
-    deploy,
+    deploy, deployments,
     problem::{Answer, Problem},
     secrets::Secrets,
     store::{
         Db,
         apps::{self, AppRow},
         columns::now,
+        deployments::{self as store_deployments, DeploymentRow},
         events,
         releases::{self, ReleaseRow},
     },
@@ -49,6 +51,16 @@ pub async fn roll_back(
             Problem::invalid(format!("v{} is the current release.", to.version))
                 .hint("Name an earlier one; `app releases` lists them."),
         );
+    }
+    // Its pods are still up: they get the requests back, and no new release is needed.
+    let open = store_deployments::open_of(db, app.id).await?;
+    let warm = |it: &&DeploymentRow| it.state == DeploymentState::Baking { warm: to.id };
+    let aborted =
+        |it: &DeploymentRow| matches!(&it.wish, Some(wish) if wish.kind == WishKind::Abort);
+    if let Some(baking) = open.iter().find(warm).filter(|it| !aborted(it)) {
+        let abort = WishKind::Abort;
+        deployments::ask(secrets, db, &app, baking, abort, caller).await?;
+        return Ok(to.clone());
     }
     let release = deploy::roll_back(secrets, db, &app, to, &caller.user(), now()).await?;
     let message = format!("v{} was made from v{}.", release.version, to.version);

@@ -9,7 +9,7 @@ use fairway_api::{
     ids::{AppId, ReleaseId},
     names::{Hostname, ProcessType},
     pods::PORT_DEFAULT,
-    routes::{Endpoint, Route, Service},
+    routes::{Canary, Endpoint, Route, Service},
 };
 use fairway_scheduler::snapshot::App;
 
@@ -36,12 +36,21 @@ pub struct Edge {
 impl Routing {
     /// Notes where an app's requests go now.
     pub fn set(&mut self, app: &App, edge: &Edge) {
+        let canary = app.canary();
         let service = Service {
             app: app.id,
             app_name: app.name.clone(),
             process_type: ProcessType::web(),
             maintenance: edge.maintenance,
-            endpoints: endpoints(app, edge),
+            endpoints: endpoints(app, edge, |release| {
+                canary.is_none_or(|it| it.release != release)
+            }),
+            canary: canary.map(|canary| Canary {
+                deployment: canary.deployment,
+                step: canary.step,
+                percent: canary.percent,
+                endpoints: endpoints(app, edge, |release| release == canary.release),
+            }),
         };
         if self.services.get(&app.id) != Some(&service) {
             self.services.insert(app.id, service);
@@ -92,8 +101,8 @@ impl Routing {
     }
 }
 
-fn endpoints(app: &App, edge: &Edge) -> Vec<Endpoint> {
-    let routed = app.pods.values().filter(|pod| app.routes_to(pod));
+fn endpoints(app: &App, edge: &Edge, of: impl Fn(ReleaseId) -> bool) -> Vec<Endpoint> {
+    let routed = (app.pods.values()).filter(|pod| app.routes_to(pod) && of(pod.release));
     routed
         .filter_map(|pod| {
             let address = pod.status.as_ref()?.address?;

@@ -73,6 +73,9 @@ pub enum StoreError {
     /// No such row.
     #[error("couldn't find that {what}")]
     NotFound { what: &'static str },
+    /// Somebody has changed what this counted on; whoever decides again decides rightly.
+    #[error("overtaken by another change")]
+    Overtaken,
     /// A row with the same value exists already.
     #[error("{unique} is already taken")]
     Conflict {

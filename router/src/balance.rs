@@ -8,12 +8,42 @@ use std::sync::Arc;
 
 use fairway_api::ids::PodId;
 
-use crate::table::Endpoint;
+use crate::{
+    canary,
+    table::{Endpoint, Service},
+};
+
+/// What chance decides about one request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Random {
+    /// On which side of a canary it is.
+    pub(crate) side: u32,
+    pub(crate) pods: (u32, u32),
+}
+
+/// Picks a pod of a service. A canary's pods get their share of the requests; if there is none left
+/// to try on one side, the other takes the request.
+pub(crate) fn pick_of<'a>(
+    service: &'a Service,
+    tried: &[PodId],
+    now_ms: u64,
+    random: Random,
+) -> Option<&'a Arc<Endpoint>> {
+    let pick = |endpoints: &'a [Arc<Endpoint>]| pick(endpoints, tried, now_ms, random.pods);
+    let Some(canary) = &service.canary else {
+        return pick(&service.endpoints);
+    };
+    if canary::is_chosen(canary.percent, random.side) {
+        pick(&canary.endpoints).or_else(|| pick(&service.endpoints))
+    } else {
+        pick(&service.endpoints).or_else(|| pick(&canary.endpoints))
+    }
+}
 
 /// Picks a pod that is neither in `tried` nor ejected at `now_ms`. If all that are left are
 /// ejected, one of them is tried anyway: a wrong guess costs one connect, refusing costs the
 /// request. `None` when every pod was tried.
-pub(crate) fn pick<'a>(
+fn pick<'a>(
     endpoints: &'a [Arc<Endpoint>],
     tried: &[PodId],
     now_ms: u64,

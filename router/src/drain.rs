@@ -29,13 +29,14 @@ use std::{
 
 use arc_swap::ArcSwap;
 use fairway_api::{
-    ids::{AppId, PodId},
-    routes::RouteTable,
+    ids::{AppId, DeploymentId, PodId},
+    routes::{CanaryTally, RouteTable},
 };
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    balance,
+    balance::{self, Random},
+    canary::Sides,
     failure::Failure,
     table::{Endpoint, Table},
 };
@@ -133,6 +134,8 @@ pub(crate) struct Tables {
     current: ArcSwap<Table>,
     generation: AtomicU64,
     loads: Mutex<HashMap<PodId, Arc<Load>>>,
+    /// Of the canaries that the table in use names.
+    canaries: Mutex<HashMap<DeploymentId, Arc<Sides>>>,
     notice: Arc<Notify>,
     swapped: watch::Sender<u64>,
     epoch: Instant,
@@ -145,6 +148,7 @@ impl Tables {
             current: ArcSwap::default(),
             generation: AtomicU64::new(0),
             loads: Mutex::default(),
+            canaries: Mutex::default(),
             notice: Arc::default(),
             swapped: watch::Sender::new(0),
             epoch: Instant::now(),
@@ -177,13 +181,7 @@ impl Tables {
     }
 
     /// Takes a pod for a request and counts the request, by the newest table there is.
-    pub(crate) fn choose(
-        &self,
-        host: &str,
-        path: &str,
-        tried: &[PodId],
-        random: (u32, u32),
-    ) -> Choice {
+    pub(crate) fn choose(&self, host: &str, path: &str, tried: &[PodId], random: Random) -> Choice {
         loop {
             let table = self.current.load();
             if table.generation == 0 {
@@ -205,7 +203,7 @@ impl Tables {
                     pod: Err(Failure::Maintenance),
                 };
             }
-            let picked = balance::pick(&service.endpoints, tried, self.now_ms(), random);
+            let picked = balance::pick_of(service, tried, self.now_ms(), random);
             let Some(endpoint) = picked else {
                 return Choice {
                     app,
@@ -237,12 +235,21 @@ impl Tables {
         if order.generation == current {
             return Err(Refused::Same(current));
         }
-        let table = Table::compile(order, |pod| {
-            loads
-                .entry(pod)
-                .or_insert_with(|| Arc::new(Load::new(self.notice.clone())))
-                .clone()
+        let mut canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = std::mem::take(&mut *canaries);
+        let load_of = |pod| {
+            let load = || Arc::new(Load::new(self.notice.clone()));
+            loads.entry(pod).or_insert_with(load).clone()
+        };
+        let table = Table::compile(order, load_of, |deployment, step| {
+            // An app with two hostnames has its canary twice in the table.
+            let sides = || {
+                let known = known.get(&deployment).filter(|it| it.step == step);
+                known.cloned().unwrap_or_else(|| Arc::new(Sides::new(step)))
+            };
+            canaries.entry(deployment).or_insert_with(sides).clone()
         });
+        drop(canaries);
         for endpoint in table.endpoints() {
             endpoint.load.left.store(false, SeqCst);
         }
@@ -271,6 +278,13 @@ impl Tables {
         // forgotten count, but it takes itself off at once, since the generation has moved on.
         loads.retain(|pod, load| !load.left.load(SeqCst) || draining.contains_key(pod));
         (self.generation.load(SeqCst), draining)
+    }
+
+    /// How both sides of each canary did so far.
+    pub(crate) fn canaries(&self) -> BTreeMap<DeploymentId, CanaryTally> {
+        let canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let tallies = canaries.iter();
+        tallies.map(|(id, sides)| (*id, sides.tally())).collect()
     }
 
     fn loads(&self) -> MutexGuard<'_, HashMap<PodId, Arc<Load>>> {

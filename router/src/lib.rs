@@ -17,6 +17,7 @@ pub use router::{Config, DRAIN_DEADLINE, Router};
 
 // Pure: where a request goes and what it looks like.
 mod balance;
+mod canary;
 mod failure;
 mod headers;
 mod pages;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     access::{End, Record},
+    balance::Random,
     drain::InFlight,
     failure::Failure,
     headers::{self, Peer},
@@ -51,6 +52,17 @@ enum Miss {
         failure: Failure,
     },
     Final(Failure),
+}
+
+impl Miss {
+    /// True for what is the pod's fault, and not the client's or that of a kept connection which
+    /// ended at the wrong moment.
+    fn is_the_pods(&self) -> bool {
+        matches!(
+            self,
+            Self::Final(Failure::Reset | Failure::Timeout | Failure::BadResponse)
+        )
+    }
 }
 
 /// Answers one request. Never fails: what goes wrong becomes an error page.
@@ -136,7 +148,10 @@ impl Route<'_> {
         tried: &[PodId],
     ) -> (Option<fairway_api::ids::AppId>, Result<InFlight, Failure>) {
         let random: u64 = rand::random();
-        let random = ((random >> 32) as u32, random as u32);
+        let random = Random {
+            side: rand::random(),
+            pods: ((random >> 32) as u32, random as u32),
+        };
         let choice = self
             .worker
             .tables
@@ -182,12 +197,17 @@ async fn send(
         tries += 1;
         let endpoint = in_flight.endpoint();
         record.endpoint = Some(endpoint.clone());
+        let tried_at = std::time::Instant::now();
         let leased = route.worker.pool.lease(endpoint, reuse).await;
         let miss = match leased {
             Ok(lease) => {
                 record.connect = lease.connect;
                 match exchange(lease, request, retryable, progress).await {
                     Ok((response, lease)) => {
+                        if let Some(counts) = &endpoint.counts {
+                            let is_error = response.status().is_server_error();
+                            counts.answered(tried_at.elapsed(), is_error);
+                        }
                         return Ok(Sent {
                             response,
                             lease,
@@ -195,12 +215,18 @@ async fn send(
                         });
                     }
                     Err(miss) => {
+                        if let (Some(counts), true) = (&endpoint.counts, miss.is_the_pods()) {
+                            counts.failed();
+                        }
                         reuse = Reuse::Never;
                         miss
                     }
                 }
             }
             Err(failure) => {
+                if let Some(counts) = &endpoint.counts {
+                    counts.failed();
+                }
                 endpoint.load.eject(route.worker.tables.now_ms());
                 tried.push(endpoint.pod);
                 Miss::Again {

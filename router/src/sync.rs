@@ -103,6 +103,7 @@ impl Sync {
                 router: self.name.clone(),
                 generation,
                 draining,
+                canaries: self.tables.canaries(),
             };
             match timeout(REPORT_TIMEOUT, self.client.report_router(&status)).await {
                 Ok(Ok(())) => {

@@ -8,11 +8,14 @@
 use std::{borrow::Cow, collections::HashMap, net::SocketAddr, sync::Arc};
 
 use fairway_api::{
-    ids::{AppId, PodId},
-    routes::RouteTable,
+    ids::{AppId, DeploymentId, PodId},
+    routes::{self, RouteTable},
 };
 
-use crate::drain::Load;
+use crate::{
+    canary::{Counts, Sides},
+    drain::Load,
+};
 
 /// The longest hostname in DNS, in bytes.
 const HOST_BYTES_MAX: usize = 253;
@@ -38,6 +41,14 @@ pub(crate) struct Service {
     pub(crate) app: AppId,
     pub(crate) maintenance: bool,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    pub(crate) canary: Option<Canary>,
+}
+
+/// Pods that get a share of the requests.
+#[derive(Debug)]
+pub(crate) struct Canary {
+    pub(crate) percent: u8,
+    pub(crate) endpoints: Vec<Arc<Endpoint>>,
 }
 
 /// One ready pod, with the load that all workers and all generations share.
@@ -47,26 +58,43 @@ pub(crate) struct Endpoint {
     pub(crate) name: Box<str>,
     pub(crate) address: SocketAddr,
     pub(crate) load: Arc<Load>,
+    /// Where its answers are counted, in a canary.
+    pub(crate) counts: Option<Arc<Counts>>,
 }
 
 impl Table {
-    /// Compiles an order. `load_of` hands out the one [`Load`] of each pod. Of two routes with the
-    /// same hostname and path the first counts.
-    pub(crate) fn compile(order: &RouteTable, mut load_of: impl FnMut(PodId) -> Arc<Load>) -> Self {
-        let mut hosts: HashMap<Box<str>, Vec<PathRoute>> = HashMap::new();
-        for route in &order.routes {
-            let endpoints = route.service.endpoints.iter().map(|endpoint| {
+    /// Compiles an order. `load_of` hands out the one [`Load`] of each pod, `sides_of` the counts
+    /// of each canary's step. Of two routes with the same hostname and path the first counts.
+    pub(crate) fn compile(
+        order: &RouteTable,
+        mut load_of: impl FnMut(PodId) -> Arc<Load>,
+        mut sides_of: impl FnMut(DeploymentId, u32) -> Arc<Sides>,
+    ) -> Self {
+        let mut compiled = |endpoints: &[routes::Endpoint], counts: Option<&Arc<Counts>>| {
+            let endpoints = endpoints.iter().map(|endpoint| {
                 Arc::new(Endpoint {
                     pod: endpoint.pod,
                     name: endpoint.name.as_str().into(),
                     address: endpoint.address,
                     load: load_of(endpoint.pod),
+                    counts: counts.cloned(),
                 })
             });
+            endpoints.collect()
+        };
+        let mut hosts: HashMap<Box<str>, Vec<PathRoute>> = HashMap::new();
+        for route in &order.routes {
+            let order = &route.service;
+            let sides = (order.canary.as_ref()).map(|it| (it, sides_of(it.deployment, it.step)));
+            let stable = sides.as_ref().map(|(_, sides)| &sides.stable);
             let service = Service {
-                app: route.service.app,
-                maintenance: route.service.maintenance,
-                endpoints: endpoints.collect(),
+                app: order.app,
+                maintenance: order.maintenance,
+                endpoints: compiled(&order.endpoints, stable),
+                canary: sides.as_ref().map(|(canary, sides)| Canary {
+                    percent: canary.percent,
+                    endpoints: compiled(&canary.endpoints, Some(&sides.canary)),
+                }),
             };
             let prefix = route.path.trim_end_matches('/').into();
             hosts
@@ -97,10 +125,11 @@ impl Table {
 
     /// Every pod that the table names.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.hosts
-            .values()
-            .flatten()
-            .flat_map(|route| &route.service.endpoints)
+        let services = self.hosts.values().flatten().map(|route| &route.service);
+        services.flat_map(|service| {
+            let canary = service.canary.iter().flat_map(|it| &it.endpoints);
+            service.endpoints.iter().chain(canary)
+        })
     }
 }
 

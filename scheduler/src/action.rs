@@ -63,14 +63,16 @@ pub enum Action {
         deadline_at: Option<DateTime<Utc>>,
     },
     /// The flip, as one: `release` becomes the current one and has succeeded, `retire` are retired
-    /// from table `generation` on, the deployment is `Switching`.
+    /// from table `generation` on, the deployment is in the state `to`. There is one to the new
+    /// release, and in a revert one back.
     Switch {
         deployment: DeploymentId,
         release: ReleaseId,
         retire: Vec<PodId>,
         /// Number of the one table that shows the flip; `None` if it changes nothing for routers.
         generation: Option<u64>,
-        deadline_at: DateTime<Utc>,
+        to: DeploymentState,
+        deadline_at: Option<DateTime<Utc>>,
     },
 }
 
@@ -117,6 +119,7 @@ impl App {
                 release,
                 retire,
                 generation,
+                to,
                 deadline_at,
             } => {
                 self.settle_formation(*release);
@@ -124,10 +127,7 @@ impl App {
                 for pod in retire {
                     self.retire(*pod, generation.unwrap_or_default(), now);
                 }
-                let to = DeploymentState::Switching {
-                    generation: *generation,
-                };
-                self.advance(*deployment, to, Some(*deadline_at));
+                self.advance(*deployment, to.clone(), *deadline_at);
             }
         }
     }

@@ -38,6 +38,8 @@ mod score;
 // What should change: in the order in which the rules run.
 pub mod rollout;
 
+pub mod beside;
+
 pub mod slots;
 
 pub mod one_off;

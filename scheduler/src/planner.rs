@@ -194,7 +194,10 @@ impl Planner {
         let said = |routers: &Routers| -> Vec<_> {
             let reports = routers.seen.iter();
             reports
-                .map(|(name, it)| (name.clone(), it.generation, it.draining.clone()))
+                .map(|(name, it)| {
+                    let said = (it.generation, it.draining.clone(), it.canaries.clone());
+                    (name.clone(), said)
+                })
                 .collect()
         };
         self.routers_changed |= said(&self.snapshot.routers) != said(&routers);
@@ -398,12 +401,13 @@ impl Waits {
         };
         keep(&mut self.room, app.pods.values().any(place::waits));
         let retired = |pod: &Pod| matches!(pod.intent, PodIntent::Retired { .. });
-        let switching = app
-            .active_deployment()
-            .is_some_and(|it| matches!(it.state, DeploymentState::Switching { .. }));
+        let asks_routers = app.canary().is_some()
+            || app
+                .active_deployment()
+                .is_some_and(|it| matches!(it.state, DeploymentState::Switching { .. }));
         keep(
             &mut self.routers,
-            switching || app.pods.values().any(retired),
+            asks_routers || app.pods.values().any(retired),
         );
     }
 

@@ -1,25 +1,37 @@
 //! Deployments: the move of an app from one release to the next, as a state machine.
 //!
 //! ```text
-//! Queued ──> ReleasePhase ──> Starting ──> Switching ──> Succeeded
-//!   │              │             │
-//!   │              └─────────────┴──> Failed: only new pods end, the old release is untouched
+//!                           ┌──> Starting ────────────────────────┐
+//! Queued ──> ReleasePhase ──┼──> Rolling ─────────────────────────┼──> Switching ──> Baking ──> Succeeded
+//!   │              │        └──> CanaryStarting <──> Canary ──────┘                    │
+//!   │              │              │   Paused stands for any of these four              └──> Reverted
+//!   │              └──────────────┴──> Failed: new pods end, the old release serves on
+//!   │                                  (from Rolling by way of RollingBack)
 //!   └──> Superseded by a newer one
 //! ```
 //!
 //! One deployment of an app is active at a time, the others queue. Every state has a deadline and
-//! an end. Nothing of the old release changes before the flip, which is one action; after it there
-//! is no way back but another deployment.
+//! an end. The new release becomes the current one in one action, after every process type of it is
+//! up; what it has of the requests before that is the strategy's to say ([`crate::beside`]), and is
+//! taken back if it fails. [`stages`] decides about each state, this module carries it out.
 
 mod health;
+mod stages;
+
+pub mod judge;
 
 use chrono::{DateTime, Duration, Utc};
+use fairway_api::{
+    deployments::{Wish, WishKind},
+    ids::ReleaseId,
+};
 
-use self::health::Health;
+use self::stages::{Outcome, Stage};
 use crate::{
     action::{Action, NewPod},
+    drain,
     pass::Pass,
-    place, slots,
+    place,
     snapshot::{
         App, Deployment, DeploymentState, Failure, Pod, PodIntent, PodKind, RELEASE_PHASE_TYPE,
         Release,
@@ -37,6 +49,9 @@ pub const START_ALLOWANCE_SECS: i64 = 5 * 60;
 /// How long live routers may take to acknowledge the flip, in seconds. It cannot fail any more
 /// then: a router that hangs is not the release's fault.
 pub const SWITCH_DEADLINE_SECS: i64 = 30;
+/// How long a deployment may be paused, in seconds: a day, for somebody to come back to it. Then it
+/// goes back, since nobody means two releases to serve for ever.
+pub const PAUSE_DEADLINE_SECS: i64 = 24 * 60 * 60;
 
 /// Moves an app's deployments on.
 pub(crate) fn advance(app: &App, pass: &mut Pass<'_>) {
@@ -44,22 +59,126 @@ pub(crate) fn advance(app: &App, pass: &mut Pass<'_>) {
         return start_next(app, pass);
     };
     let Some(release) = app.releases.get(&deployment.release) else {
-        let failure = Failure {
-            reason: "the release is gone".into(),
-            lines: vec![],
-        };
-        return fail(app, deployment, failure, pass);
+        return fail(app, deployment, gone(), pass);
     };
-    match &deployment.state {
-        DeploymentState::ReleasePhase { pod } => {
-            release_phase(app, deployment, release, app.pods.get(pod), pass);
+    let stage = Stage {
+        app,
+        deployment,
+        release,
+    };
+    let late = is_late(deployment, pass);
+    if let DeploymentState::Paused { resumes, left_secs } = &deployment.state {
+        return paused(&stage, resumes, *left_secs, late, pass);
+    }
+    let outcome = stage.outcome(&deployment.state, late, pass);
+    if stage.wishes(WishKind::Pause)
+        && can_pause(&deployment.state)
+        && !matches!(outcome, Outcome::Fail(_))
+    {
+        let left = deployment
+            .deadline_at
+            .map(|at| (at - pass.now).num_seconds());
+        let to = DeploymentState::Paused {
+            resumes: Box::new(deployment.state.clone()),
+            left_secs: left.unwrap_or_default().max(1),
+        };
+        return move_to(deployment, to, Some(PAUSE_DEADLINE_SECS), pass);
+    }
+    carry(&stage, outcome, pass);
+}
+
+/// In a pause nothing goes on, but what goes wrong still ends it.
+fn paused(
+    stage: &Stage<'_>,
+    resumes: &DeploymentState,
+    left_secs: i64,
+    late: bool,
+    pass: &mut Pass<'_>,
+) {
+    match stage.outcome(resumes, false, pass) {
+        fails @ Outcome::Fail(_) => carry(stage, fails, pass),
+        _ if !stage.wishes(WishKind::Pause) => {
+            move_to(stage.deployment, resumes.clone(), Some(left_secs), pass);
         }
-        DeploymentState::Starting => starting(app, deployment, release, pass),
-        DeploymentState::Switching { generation } => switching(deployment, *generation, pass),
-        DeploymentState::Queued
-        | DeploymentState::Succeeded
-        | DeploymentState::Failed { .. }
-        | DeploymentState::Superseded { .. } => {}
+        _ if late => {
+            let hours = PAUSE_DEADLINE_SECS / 3600;
+            let reason = format!("nobody resumed it within {hours} hours");
+            carry(
+                stage,
+                Outcome::Fail(Failure {
+                    reason,
+                    lines: vec![],
+                }),
+                pass,
+            );
+        }
+        _ => {}
+    }
+}
+
+fn can_pause(state: &DeploymentState) -> bool {
+    matches!(
+        state,
+        DeploymentState::Starting
+            | DeploymentState::Rolling { .. }
+            | DeploymentState::CanaryStarting { .. }
+            | DeploymentState::Canary { .. }
+    )
+}
+
+impl Deployment {
+    /// What somebody may ask of it now.
+    pub fn actions(&self) -> Vec<WishKind> {
+        use WishKind::{Abort, Pause, Promote, Resume};
+        let state = self.state.beneath_pause();
+        if self.wish.as_ref().is_some_and(|it| it.kind == Abort) {
+            return vec![];
+        }
+        let mut actions = match state {
+            DeploymentState::Queued | DeploymentState::Baking { .. } => vec![Abort],
+            DeploymentState::ReleasePhase { .. } => vec![Pause, Abort],
+            state if can_pause(state) => vec![Pause, Abort],
+            _ => return vec![],
+        };
+        let is_canary = matches!(
+            state,
+            DeploymentState::CanaryStarting { .. } | DeploymentState::Canary { .. }
+        );
+        if is_canary {
+            actions.push(Promote);
+        }
+        if self.wish.as_ref().is_some_and(|it| it.kind == Pause) {
+            actions.retain(|it| *it != Pause);
+            actions.push(Resume);
+        }
+        actions
+    }
+}
+
+/// Does what was decided about a state.
+fn carry(stage: &Stage<'_>, outcome: Outcome, pass: &mut Pass<'_>) {
+    let (app, deployment) = (stage.app, stage.deployment);
+    match outcome {
+        Outcome::Wait => {}
+        Outcome::Move(to, secs) => move_to(deployment, to, Some(secs), pass),
+        Outcome::Switch => switch(stage, pass),
+        Outcome::Revert { warm, version } => {
+            let to = |_| DeploymentState::Reverted { to: version };
+            flip(stage, warm, |_| true, to, None, pass);
+        }
+        Outcome::Succeed => move_to(deployment, DeploymentState::Succeeded, None, pass),
+        Outcome::End(failure) => fail(app, deployment, failure, pass),
+        Outcome::Fail(failure) => match deployment.state.beneath_pause() {
+            DeploymentState::Rolling { .. } => {
+                let to = DeploymentState::RollingBack {
+                    failure,
+                    restored: stage.restored(),
+                };
+                let secs = stage.rollback_secs();
+                move_to(deployment, to, Some(secs), pass);
+            }
+            _ => fail(app, deployment, failure, pass),
+        },
     }
 }
 
@@ -72,8 +191,13 @@ fn start_next(app: &App, pass: &mut Pass<'_>) {
         .filter(|open| open.state == DeploymentState::Queued)
         .collect();
     for (index, deployment) in queued.iter().enumerate() {
+        if let Some(wish) = aborts(deployment) {
+            fail(app, deployment, aborted(wish), pass);
+            continue;
+        }
         let newer = queued[index + 1..]
             .iter()
+            .filter(|newer| aborts(newer).is_none())
             .rfind(|newer| newer.from_push || !deployment.from_push)
             .and_then(|newer| app.releases.get(&newer.release));
         match newer {
@@ -88,17 +212,18 @@ fn start_next(app: &App, pass: &mut Pass<'_>) {
 
 fn begin(app: &App, deployment: &Deployment, pass: &mut Pass<'_>) {
     let Some(release) = app.releases.get(&deployment.release) else {
-        let failure = Failure {
-            reason: "the release is gone".into(),
-            lines: vec![],
-        };
-        return fail(app, deployment, failure, pass);
+        return fail(app, deployment, gone(), pass);
     };
     if let Some(failure) = never_fits(app, release, pass) {
         return fail(app, deployment, failure, pass);
     }
+    let stage = Stage {
+        app,
+        deployment,
+        release,
+    };
     let Some((process_type, of_release)) = release.types.get_key_value(RELEASE_PHASE_TYPE) else {
-        return start(app, deployment, release, pass);
+        return carry(&stage, stage.first(), pass);
     };
     let pod = pass.create(|id| NewPod {
         id,
@@ -114,13 +239,8 @@ fn begin(app: &App, deployment: &Deployment, pass: &mut Pass<'_>) {
             .size
             .clone(),
     });
-    let deadline = pass.now + Duration::seconds(RELEASE_PHASE_DEADLINE_SECS);
-    move_to(
-        deployment,
-        DeploymentState::ReleasePhase { pod },
-        Some(deadline),
-        pass,
-    );
+    let to = DeploymentState::ReleasePhase { pod };
+    move_to(deployment, to, Some(RELEASE_PHASE_DEADLINE_SECS), pass);
 }
 
 /// Why some process type could run on no machine, however long it waits.
@@ -139,109 +259,52 @@ fn never_fits(app: &App, release: &Release, pass: &Pass<'_>) -> Option<Failure> 
     })
 }
 
-fn release_phase(
-    app: &App,
-    deployment: &Deployment,
-    release: &Release,
-    pod: Option<&Pod>,
+fn switch(stage: &Stage<'_>, pass: &mut Pass<'_>) {
+    let warm = stage.warm();
+    let to = |generation| DeploymentState::Switching { generation, warm };
+    let retires = |pod: &Pod| !(pod.is_web() && Some(pod.release) == warm);
+    let deadline_at = pass.now + Duration::seconds(SWITCH_DEADLINE_SECS);
+    flip(
+        stage,
+        stage.release.id,
+        retires,
+        to,
+        Some(deadline_at),
+        pass,
+    );
+}
+
+/// Makes a release the current one; pods of others go, as far as `retires` says.
+fn flip(
+    stage: &Stage<'_>,
+    release: ReleaseId,
+    retires: impl Fn(&Pod) -> bool,
+    to: impl FnOnce(Option<u64>) -> DeploymentState,
+    deadline_at: Option<DateTime<Utc>>,
     pass: &mut Pass<'_>,
 ) {
-    let Some(pod) = pod else {
-        let failure = Failure {
-            reason: "the release phase's pod is gone".into(),
-            lines: vec![],
-        };
-        return fail(app, deployment, failure, pass);
-    };
-    match health::of_command(pod, pass) {
-        Health::Up => start(app, deployment, release, pass),
-        Health::Failed(failure) => fail(app, deployment, failure, pass),
-        Health::Waiting => {
-            if is_late(deployment, pass) {
-                let minutes = RELEASE_PHASE_DEADLINE_SECS / 60;
-                let failure = health::late(pod, &format!("after {minutes} minutes"));
-                fail(app, deployment, failure, pass);
-            }
-        }
-    }
-}
-
-/// Lets the new pods start; [`slots`] makes them.
-fn start(app: &App, deployment: &Deployment, release: &Release, pass: &mut Pass<'_>) {
-    let wanted = app.wanted(release);
-    let runs = wanted
-        .iter()
-        .filter(|(_, want)| want.quantity > 0)
-        .map(|(name, _)| *name);
-    let startup_secs = i64::from(release.startup_deadline_secs(runs));
-    let deadline = pass.now + Duration::seconds(startup_secs + START_ALLOWANCE_SECS);
-    move_to(deployment, DeploymentState::Starting, Some(deadline), pass);
-}
-
-fn starting(app: &App, deployment: &Deployment, release: &Release, pass: &mut Pass<'_>) {
-    let slots = slots::by_slot(app, release);
-    let mut waits_for = None;
-    let mut all_made = true;
-    for (process_type, want) in app.wanted(release) {
-        for ordinal in 1..=want.quantity {
-            let newest = slots
-                .get(&(process_type, ordinal))
-                .and_then(|pods| pods.last());
-            let Some(pod) = newest else {
-                all_made = false;
-                continue;
-            };
-            match health::of_replica(pod, release, pass) {
-                Health::Up => {}
-                Health::Waiting => waits_for = Some(*pod),
-                Health::Failed(failure) => return fail(app, deployment, failure, pass),
-            }
-        }
-    }
-    let late = waits_for.filter(|_| is_late(deployment, pass));
-    match (late, waits_for) {
-        (Some(pod), _) => {
-            fail(
-                app,
-                deployment,
-                health::late(pod, "when the deployment's time was over"),
-                pass,
-            );
-        }
-        (None, None) if all_made => switch(app, deployment, release, pass),
-        (None, _) => {}
-    }
-}
-
-fn switch(app: &App, deployment: &Deployment, release: &Release, pass: &mut Pass<'_>) {
     let replicas = || {
-        app.pods
-            .values()
+        (stage.app.pods.values())
             .filter(|pod| pod.kind == PodKind::Service && pod.intent == PodIntent::Wanted)
     };
     let retire = replicas()
-        .filter(|pod| pod.release != release.id)
+        .filter(|pod| pod.release != release && retires(pod))
         .map(|pod| pod.id)
         .collect();
     let generation = replicas().any(Pod::is_web).then(|| pass.publish());
     pass.act(Action::Switch {
-        deployment: deployment.id,
-        release: release.id,
+        deployment: stage.deployment.id,
+        release,
         retire,
         generation,
-        deadline_at: pass.now + Duration::seconds(SWITCH_DEADLINE_SECS),
+        to: to(generation),
+        deadline_at,
     });
 }
 
-fn switching(deployment: &Deployment, generation: Option<u64>, pass: &mut Pass<'_>) {
-    let shown = generation.is_none_or(|generation| pass.routers.acknowledged(generation, pass.now));
-    if shown || is_late(deployment, pass) {
-        move_to(deployment, DeploymentState::Succeeded, None, pass);
-    }
-}
-
-/// Ends a deployment that did not come to its flip: what it started stops, the rest stays.
+/// Ends a deployment that did not come to its flip: what it started ends, the rest stays.
 fn fail(app: &App, deployment: &Deployment, failure: Failure, pass: &mut Pass<'_>) {
+    let serves = app.serves(deployment.release);
     for pod in app.pods.values() {
         // The pods of a release that serves are not this deployment's, even if it is the same
         // release once more.
@@ -249,10 +312,34 @@ fn fail(app: &App, deployment: &Deployment, failure: Failure, pass: &mut Pass<'_
             && Some(pod.release) != app.current
             && pod.kind != PodKind::Run;
         if started_for_it && pod.intent == PodIntent::Wanted {
-            pass.act(Action::Stop { pod: pod.id });
+            if serves {
+                drain::retire(pod, pass);
+            } else {
+                pass.act(Action::Stop { pod: pod.id });
+            }
         }
     }
     move_to(deployment, DeploymentState::Failed { failure }, None, pass);
+}
+
+fn gone() -> Failure {
+    Failure {
+        reason: "the release is gone".into(),
+        lines: vec![],
+    }
+}
+
+/// Who wants a deployment to end, if somebody does.
+fn aborts(deployment: &Deployment) -> Option<&Wish> {
+    let wish = deployment.wish.as_ref();
+    wish.filter(|wish| wish.kind == WishKind::Abort)
+}
+
+fn aborted(wish: &Wish) -> Failure {
+    Failure {
+        reason: format!("aborted by {}", wish.by),
+        lines: vec![],
+    }
 }
 
 fn is_late(deployment: &Deployment, pass: &mut Pass<'_>) -> bool {
@@ -261,15 +348,11 @@ fn is_late(deployment: &Deployment, pass: &mut Pass<'_>) -> bool {
         .is_none_or(|deadline| pass.reached(deadline))
 }
 
-fn move_to(
-    deployment: &Deployment,
-    to: DeploymentState,
-    deadline_at: Option<DateTime<Utc>>,
-    pass: &mut Pass<'_>,
-) {
+/// Moves to a state that may last for so many seconds.
+fn move_to(deployment: &Deployment, to: DeploymentState, secs: Option<i64>, pass: &mut Pass<'_>) {
     pass.act(Action::Advance {
         deployment: deployment.id,
         to,
-        deadline_at,
+        deadline_at: secs.map(|secs| pass.now + Duration::seconds(secs)),
     });
 }

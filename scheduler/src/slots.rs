@@ -5,16 +5,19 @@
 //! pod of a slot is the wanted one, and an older one serves on until the newest is up. A pod in a
 //! slot that stays is never touched.
 
-use std::collections::BTreeMap;
+mod exchange;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Duration;
 use fairway_api::{ids::PodId, names::ProcessType};
 
 use crate::{
     action::{Action, NewPod},
+    beside::Beside,
     drain,
     pass::Pass,
-    snapshot::{App, DeploymentState, Pod, PodIntent, PodKind, Release, Want},
+    snapshot::{App, Pod, PodIntent, PodKind, Release, Want},
 };
 
 /// How long a pod that is to be replaced holds its place on a full machine, in seconds, before it
@@ -25,20 +28,38 @@ pub const REPLACE_IN_PLACE_AFTER_SECS: i64 = 30;
 /// then no other makes room.
 const STARTS_WITHIN_SECS: i64 = 2 * REPLACE_IN_PLACE_AFTER_SECS;
 
-/// Keeps the pods of the serving release and of the one that starts beside it, and ends all
-/// others.
+/// The slots that a release should have now, by process type.
+pub(crate) type Targets<'a> = BTreeMap<&'a ProcessType, BTreeSet<u32>>;
+
+/// Keeps the pods of the serving release and of the one that a deployment wants beside it, and
+/// ends all others.
 pub(crate) fn keep(app: &App, pass: &mut Pass<'_>) {
-    let starting = app
-        .active_deployment()
-        .filter(|deployment| deployment.state == DeploymentState::Starting)
-        .and_then(|deployment| app.releases.get(&deployment.release));
-    for release in app.current_release().into_iter().chain(starting) {
-        fill(app, release, pass);
+    let beside = app.beside();
+    let other = beside.release(app.current);
+    let releases = [app.current, other];
+    for release in releases.iter().flatten() {
+        if let Some(release) = app.releases.get(release) {
+            let targets = targets(app, release, beside);
+            let exchange = matches!(beside, Beside::Exchange { .. });
+            fill(app, release, &targets, exchange, pass);
+        }
     }
-    let kept = [app.current, starting.map(|release| release.id)];
-    for pod in wanted_replicas(app).filter(|pod| !kept.contains(&Some(pod.release))) {
+    for pod in wanted_replicas(app).filter(|pod| !releases.contains(&Some(pod.release))) {
         drain::retire(pod, pass);
     }
+}
+
+fn targets<'a>(app: &'a App, release: &'a Release, beside: Beside) -> Targets<'a> {
+    if let Beside::Exchange { from, to } = beside {
+        return exchange::targets(app, release, from, to);
+    }
+    let wanted = app.wanted(release).into_iter();
+    wanted
+        .map(|(process_type, want)| {
+            let quantity = beside.quantity(release, process_type, want);
+            (process_type, (1..=quantity).collect())
+        })
+        .collect()
 }
 
 fn wanted_replicas(app: &App) -> impl Iterator<Item = &Pod> {
@@ -62,19 +83,25 @@ pub(crate) fn by_slot<'a>(
     slots
 }
 
-fn fill(app: &App, release: &Release, pass: &mut Pass<'_>) {
+/// Gives each of these slots its pod, and ends what is in no such slot. In an exchange no pod makes
+/// room before the one that replaces it is up: how many may be missing is the deployment's to say.
+fn fill(app: &App, release: &Release, targets: &Targets<'_>, exchange: bool, pass: &mut Pass<'_>) {
     let mut slots = by_slot(app, release);
-    let mut room_made = false;
-    for (process_type, want) in app.wanted(release) {
-        for ordinal in 1..=want.quantity {
+    let mut room_made = exchange;
+    let wanted = app.wanted(release);
+    for (&process_type, ordinals) in targets {
+        for &ordinal in ordinals {
             let pods = slots.remove(&(process_type, ordinal)).unwrap_or_default();
+            let Some(want) = wanted.get(process_type) else {
+                continue;
+            };
             let needed = match pods.split_last() {
                 None => true,
                 Some((newest, older)) => {
                     for pod in older {
                         if newest.is_up() || !pod.is_up() {
                             leave(app, pod, pass);
-                        } else if makes_room(app, pod, newest, pass) && !room_made {
+                        } else if !room_made && makes_room(app, pod, newest, pass) {
                             room_made = true;
                             leave(app, pod, pass);
                         }
@@ -87,7 +114,7 @@ fn fill(app: &App, release: &Release, pass: &mut Pass<'_>) {
             }
         }
     }
-    // What is left is in no wanted slot: scaled down, or a type that is no more.
+    // What is left is in no wanted slot: scaled down, replaced, or a type that is no more.
     for pod in slots.into_values().flatten() {
         leave(app, pod, pass);
     }
@@ -131,9 +158,10 @@ fn makes_room(app: &App, older: &Pod, newest: &Pod, pass: &mut Pass<'_>) -> bool
 
 /// Ends a pod; one of a release that never served is in no table and just stops.
 fn leave(app: &App, pod: &Pod, pass: &mut Pass<'_>) {
-    if Some(pod.release) == app.current {
-        drain::retire(pod, pass);
-    } else {
+    let starting = app.active_deployment().filter(|it| !it.state.is_live());
+    if starting.is_some_and(|it| it.release == pod.release) && !app.serves(pod.release) {
         pass.act(Action::Stop { pod: pod.id });
+    } else {
+        drain::retire(pod, pass);
     }
 }

@@ -3,8 +3,12 @@
 //! Intent is what the database says, observation is what agents and routers reported last. Nothing
 //! in here decides; the small functions only answer questions about what is there.
 
+mod deployment;
+
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use self::deployment::{Deployment, DeploymentState, Failure};
+use crate::policy::Policy;
 use chrono::{DateTime, Duration, Utc};
 use fairway_api::{
     checks::STARTUP_DEADLINE_SECS_DEFAULT,
@@ -12,11 +16,9 @@ use fairway_api::{
     names::{AppName, Architecture, NodeName, ProcessType, RouterName, SizeName},
     placement::{Labels, NodeKind, Placement, Taint, TaintEffect},
     pods::{PodPhase, PodStatus},
+    routes::CanaryTally,
     sizes::Resources,
 };
-use serde::{Deserialize, Serialize};
-
-use crate::policy::Policy;
 
 /// A router that has not reported for this long, in seconds, no longer holds anything up: three
 /// heartbeats, so that one lost report does not count as a death.
@@ -79,55 +81,6 @@ pub struct ReleaseType {
     pub startup_deadline_secs: u32,
     /// Where its pods may run.
     pub placement: Arc<Placement>,
-}
-
-/// The move of an app to a release.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployment {
-    pub id: DeploymentId,
-    pub release: ReleaseId,
-    /// Somebody waits at the end of a `git push` for how it goes.
-    pub from_push: bool,
-    pub state: DeploymentState,
-    /// When the present state must have ended.
-    pub deadline_at: Option<DateTime<Utc>>,
-}
-
-/// Where a deployment stands. It only moves forward.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum DeploymentState {
-    /// Waits for the deployment before it.
-    Queued,
-    /// This pod runs the release's `release` command.
-    ReleasePhase {
-        pod: PodId,
-    },
-    /// The new pods start beside the old ones.
-    Starting,
-    /// The new release is the current one; live routers have to acknowledge the table that says
-    /// so. `None`: the move changes nothing for routers.
-    Switching {
-        generation: Option<u64>,
-    },
-    Succeeded,
-    /// The release before it serves on.
-    Failed {
-        failure: Failure,
-    },
-    /// A newer one took its place before it began.
-    Superseded {
-        by: u64,
-    },
-}
-
-/// Why a deployment failed, for the user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// One sentence without full stop: `web.1 exited with code 1`.
-    pub reason: String,
-    /// What supports it: last lines of output, a response, why each machine refused.
-    pub lines: Vec<String>,
 }
 
 /// One pod: what is wanted of it, and what was seen.
@@ -229,6 +182,8 @@ pub struct Router {
     pub generation: u64,
     /// Requests still open to pods that its table does not name.
     pub draining: BTreeMap<PodId, u32>,
+    /// How both sides of each canary did.
+    pub canaries: BTreeMap<DeploymentId, CanaryTally>,
 }
 
 impl App {
@@ -276,7 +231,7 @@ impl App {
         pod.is_web()
             && !pod.gone
             && pod.intent == PodIntent::Wanted
-            && Some(pod.release) == self.current
+            && self.serves(pod.release)
             && pod.status.as_ref().is_some_and(PodStatus::is_ready)
     }
 }
@@ -305,37 +260,6 @@ impl Release {
             .map(|of_release| of_release.startup_deadline_secs)
             .max()
             .unwrap_or(STARTUP_DEADLINE_SECS_DEFAULT)
-    }
-}
-
-impl DeploymentState {
-    /// True from the first action for it until its end.
-    pub fn is_active(&self) -> bool {
-        matches!(
-            self,
-            Self::ReleasePhase { .. } | Self::Starting | Self::Switching { .. }
-        )
-    }
-
-    /// True when it will not change any more.
-    pub fn has_ended(&self) -> bool {
-        matches!(
-            self,
-            Self::Succeeded | Self::Failed { .. } | Self::Superseded { .. }
-        )
-    }
-
-    /// The state's name, as the database's `state` column has it.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::ReleasePhase { .. } => "release-phase",
-            Self::Starting => "starting",
-            Self::Switching { .. } => "switching",
-            Self::Succeeded => "succeeded",
-            Self::Failed { .. } => "failed",
-            Self::Superseded { .. } => "superseded",
-        }
     }
 }
 

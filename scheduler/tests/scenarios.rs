@@ -5,7 +5,10 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use chrono::Duration;
-use fairway_api::ids::{AppId, PodId};
+use fairway_api::{
+    ids::{AppId, PodId},
+    routes::{CanaryTally, LATENCY_BOUNDS_MS, Tally},
+};
 use fairway_scheduler::snapshot::{NodeState, Pod, PodIntent, PodKind};
 
 use crate::world::{TypeOf, World, process_type, size, status};
@@ -96,8 +99,23 @@ fn happen(world: &mut World, app: AppId, words: &[&str]) {
                 .collect();
             world.report_router(name, generation, draining);
         }
-        ["push", types @ ..] => drop(world.deploy(app, &types_of(types), true)),
-        ["deploy", types @ ..] => drop(world.deploy(app, &types_of(types), false)),
+        ["push", types @ ..] => deploy(world, app, types, true),
+        ["deploy", types @ ..] => deploy(world, app, types, false),
+        ["strategy", strategy @ ..] => {
+            world.strategy = serde_json::from_str(&strategy.join(" ")).unwrap()
+        }
+        [verb @ ("pause" | "resume" | "abort" | "promote")] => {
+            world.wish(app, verb.parse().unwrap())
+        }
+        ["router", name, "counts", stable, canary] => {
+            let deployment = world.app(app).canary().expect("a canary");
+            let tally = CanaryTally {
+                step: deployment.step,
+                stable: tally(stable),
+                canary: tally(canary),
+            };
+            world.report_canary(name, deployment.deployment, tally);
+        }
         ["scale", which] => {
             let (process_type, how) = which.split_once('=').unwrap();
             let (quantity, size) = how.split_once(':').unwrap_or((how, "standard-1x"));
@@ -146,7 +164,9 @@ fn find(world: &mut World, app: AppId, which: &str) -> Vec<PodId> {
                 || label.starts_with(&format!("{which}#"))
         })
         .collect();
-    assert!(!found.is_empty(), "no pod is called {which}");
+    let ids: Vec<_> = world.app(app).pods.keys().copied().collect();
+    let all: Vec<_> = ids.iter().map(|id| world.label(app, *id)).collect();
+    assert!(!found.is_empty(), "no pod is called {which}: {all:?}");
     found
 }
 
@@ -161,6 +181,26 @@ fn types_of(words: &[&str]) -> Vec<TypeOf> {
         }
     };
     words.iter().map(type_of).collect()
+}
+
+fn deploy(world: &mut World, app: AppId, types: &[&str], from_push: bool) {
+    let strategy = world.strategy.clone();
+    world.deploy_by(app, &types_of(types), from_push, strategy);
+}
+
+/// `100/3/80`: requests, failures, and the milliseconds within which all were answered.
+fn tally(text: &str) -> Tally {
+    let numbers: Vec<u64> = text.split('/').map(|it| it.parse().unwrap()).collect();
+    let bucket = LATENCY_BOUNDS_MS
+        .iter()
+        .position(|bound| numbers[2] <= u64::from(*bound));
+    let mut tally = Tally {
+        requests: numbers[0],
+        errors: numbers[1],
+        ..Tally::default()
+    };
+    tally.latencies[bucket.unwrap()] = numbers[0];
+    tally
 }
 
 fn run(world: &mut World, app: AppId, time_to_live_secs: i64) {

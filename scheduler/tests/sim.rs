@@ -1,27 +1,28 @@
 //! A seeded simulation: the real planner against machines, routers and people that do what real
 //! ones do. Machines obey and report late, are cut off, die, come back and are drained; processes
-//! crash or never get ready, routers fall silent, the clock jumps, deployments overlap with scaling
-//! and restarts, and the controller is restarted between any two steps. Invariants are checked after each step; a failure prints its seed, and
-//! `FAIRWAY_SIM_SEED=n` plays that one again, `FAIRWAY_SIM_SEEDS=n` more of them.
+//! crash or never get ready, routers fall silent, reports are lost, doubled and reordered, the clock
+//! jumps, deployments of every strategy overlap with scaling and restarts and are paused, aborted
+//! and promoted, canaries do well and badly, and the controller is restarted between any two steps.
+//! Invariants are checked after each step; a failure prints its seed, and `FAIRWAY_SIM_SEED=n` plays
+//! that one again, `FAIRWAY_SIM_SEEDS=n` more of them.
 
 mod agents;
 mod edges;
+mod served;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Duration, Utc};
 use fairway_api::{
+    deployments::{CanaryLimits, CanaryStep, Share, Strategy, WishKind},
     ids::{AppId, DeploymentId, PodId},
     names::NodeName,
 };
 use fairway_scheduler::{
     action::{Action, Step},
     drain::DRAIN_DEADLINE_SECS,
-    rollout::{
-        RELEASE_PHASE_DEADLINE_SECS, START_ALLOWANCE_SECS, SWITCH_DEADLINE_SECS,
-        UNPLACED_PATIENCE_SECS,
-    },
-    snapshot::{App, NodeState, Pod, PodIntent, PodKind, Snapshot},
+    rollout::UNPLACED_PATIENCE_SECS,
+    snapshot::{App, DeploymentState, NodeState, Pod, PodIntent, PodKind, Snapshot},
 };
 
 use self::{
@@ -38,9 +39,9 @@ const STEPS: u32 = 120;
 const STEPS_TO_REST_MAX: u32 = 4_000;
 /// The longest step, in seconds: such as a laptop that slept, or nothing to do.
 const STEP_SECS_MAX: u64 = 12;
-/// The longest that one deployment may be active, in seconds: all its deadlines together.
-const DEPLOYMENT_SECS_MAX: i64 =
-    RELEASE_PHASE_DEADLINE_SECS + START_ALLOWANCE_SECS + 60 + SWITCH_DEADLINE_SECS;
+/// The most states that one deployment may go through, pauses apart: the steps of a canary, and one
+/// for each pod of a rolling one, there and back.
+const STATES_MAX: u32 = 64;
 
 #[test]
 fn every_seed_keeps_the_invariants() {
@@ -88,8 +89,8 @@ struct Sim {
     edges: BTreeMap<String, Edge>,
     /// A machine that died for good.
     dead: Option<NodeName>,
-    /// When each deployment became active.
-    active: BTreeMap<DeploymentId, DateTime<Utc>>,
+    /// How many states each deployment has gone through.
+    states: BTreeMap<DeploymentId, u32>,
     /// When each pod was retired.
     retired: BTreeMap<PodId, DateTime<Utc>>,
     /// What was done, for whoever looks for the cause of a failure.
@@ -116,18 +117,21 @@ impl Sim {
         let apps = (0..=dice.roll(2))
             .map(|n| world.add_app(&format!("app{n}")))
             .collect();
+        world.prioritise(&mut dice);
         let mut agents = BTreeMap::new();
         for n in 0..=dice.roll(3) {
             // Some machines are too small for the surge of a deployment.
             let (name, zone) = (format!("n{n}"), format!("zone=z{}", n % 2));
             world.set_node(&name, 600 + dice.roll(4) * 1000, 4000);
-            world.set_facts(&name, &[&zone], &[]);
+            let taints = ["special=yes:no-schedule"];
+            let taints = &taints[..usize::from(n > 0 && dice.chance(15))];
+            world.set_facts(&name, &[&zone], taints);
             agents.insert(format!("n{n}"), Agent::default());
         }
         let edges = (0..=dice.roll(2))
             .map(|n| (format!("r{n}"), Edge::default()))
             .collect();
-        let (active, retired, story) = (BTreeMap::new(), BTreeMap::new(), vec![]);
+        let (states, retired, story) = (BTreeMap::new(), BTreeMap::new(), vec![]);
         Self {
             dice,
             world,
@@ -135,7 +139,7 @@ impl Sim {
             agents,
             edges,
             dead: None,
-            active,
+            states,
             retired,
             story,
         }
@@ -148,6 +152,11 @@ impl Sim {
             self.step(Fate::any);
         }
         self.agents.values_mut().for_each(Agent::recover);
+        for &app in &self.apps {
+            for open in &mut self.world.app(app).deployments {
+                open.wish = None;
+            }
+        }
         if self.agents.len() > 1 && self.dice.chance(40) {
             // One machine of several is no mass failure: its pods have to be replaced.
             let (name, agent) = self
@@ -182,7 +191,8 @@ impl Sim {
             0..=2 => {
                 let types = self.some_types();
                 let from_push = self.dice.chance(60);
-                self.world.deploy(app, &types, from_push);
+                let strategy = self.some_strategy();
+                self.world.deploy_by(app, &types, from_push, strategy);
             }
             3..=4 => {
                 let name = ["web", "worker"][usize::from(self.dice.chance(40))];
@@ -193,8 +203,17 @@ impl Sim {
             5 => self.restart_one(app),
             6 => {
                 // The controller restarts: it knows what is in the database, and nobody's reports.
-                self.world.snapshot.routers.seen.clear();
-                self.world.snapshot.routers.observing_since = self.world.now;
+                self.world.restart_controller();
+            }
+            7..=9 => {
+                let kinds = [
+                    WishKind::Pause,
+                    WishKind::Resume,
+                    WishKind::Promote,
+                    WishKind::Abort,
+                ];
+                let kind = kinds[usize::try_from(self.dice.roll(4)).unwrap()];
+                self.world.wish(app, kind);
             }
             _ => {}
         }
@@ -208,8 +227,37 @@ impl Sim {
         if self.dice.chance(1) {
             let jump = Duration::seconds(i64::try_from(self.dice.roll(3600)).unwrap());
             self.world.now += jump;
-            // That was no time to do anything in.
-            self.active.values_mut().for_each(|since| *since += jump);
+        }
+    }
+
+    fn some_strategy(&mut self) -> Strategy {
+        let bake_secs = u32::try_from(self.dice.roll(2) * self.dice.roll(200)).unwrap();
+        match self.dice.roll(4) {
+            0 => Strategy::AllAtOnce { bake_secs },
+            1 => {
+                let counts = [
+                    Share::Count(0),
+                    Share::Count(1),
+                    Share::Count(2),
+                    Share::Percent(50),
+                ];
+                let mut some = || counts[usize::try_from(self.dice.roll(4)).unwrap()];
+                Strategy::Rolling {
+                    surge: some(),
+                    unavailable: some(),
+                }
+            }
+            _ => {
+                let steps = (1..=self.dice.roll(3) + 1).map(|n| CanaryStep {
+                    percent: u8::try_from(n * 20).unwrap(),
+                    secs: 10 + u32::try_from(self.dice.roll(60)).unwrap(),
+                });
+                Strategy::Canary {
+                    steps: steps.collect(),
+                    limits: CanaryLimits::default(),
+                    bake_secs,
+                }
+            }
         }
     }
 
@@ -291,26 +339,18 @@ impl Sim {
         for step in steps {
             self.check_step(before, step);
         }
-        self.check_one_release_per_table();
+        self.check_releases_per_table();
         self.check_capacity();
-        self.check_served(before);
+        served::check(before, &self.world, steps);
         let now = self.world.now;
         for app in self.world.snapshot.apps.values() {
             let active = app.deployments.iter().filter(|open| open.state.is_active());
-            assert!(
-                active.clone().count() <= 1,
-                "two active deployments of {}",
-                app.name
-            );
-            for deployment in active {
-                let since = *self.active.entry(deployment.id).or_insert(now);
-                let slack = i64::try_from(STEP_SECS_MAX).unwrap() * 4;
-                let age = (now - since).num_seconds();
-                assert!(
-                    age <= DEPLOYMENT_SECS_MAX + slack,
-                    "a deployment that does not end"
-                );
+            let mut active = active.peekable();
+            for deployment in active.by_ref().take(1) {
+                let in_time = deployment.deadline_at.is_some_and(|at| at > now);
+                assert!(in_time, "{deployment:?} is over its time");
             }
+            assert!(active.next().is_none(), "two active ones of {}", app.name);
         }
     }
 
@@ -323,10 +363,23 @@ impl Sim {
                 retire,
                 release,
                 deployment,
+                to,
                 ..
             } => {
                 self.retired.extend(retire.iter().map(|pod| (*pod, now)));
-                self.check_all_up(step.app, *release, *deployment);
+                if !matches!(to, DeploymentState::Reverted { .. }) {
+                    self.check_all_up(step.app, *release, *deployment);
+                }
+            }
+            Action::Advance { deployment, to, .. } => {
+                let states = self.states.entry(*deployment).or_default();
+                // Whoever is paused again and again has themselves to blame.
+                *states += u32::from(!matches!(to, DeploymentState::Paused { .. }));
+                let pauses = u32::from(to.is_active()) * STEPS;
+                assert!(
+                    *states <= STATES_MAX + pauses,
+                    "{to:?} goes round in circles"
+                );
             }
             Action::Stop { pod } => {
                 let retired = self.retired.get(pod).copied().unwrap_or(now);
@@ -346,10 +399,7 @@ impl Sim {
                     assert!(!runs, "{pod:?} is forgotten and still runs");
                 }
             }
-            Action::Create(_)
-            | Action::Bind { .. }
-            | Action::Unplaced { .. }
-            | Action::Advance { .. } => {}
+            Action::Create(_) | Action::Bind { .. } | Action::Unplaced { .. } => {}
         }
     }
 
@@ -373,9 +423,29 @@ impl Sim {
         }
     }
 
-    fn check_one_release_per_table(&self) {
+    /// Two releases share the requests only while a deployment means them to.
+    fn check_releases_per_table(&self) {
+        let mut releases: BTreeMap<AppId, BTreeSet<_>> = BTreeMap::new();
         for (app, pod) in routed(&self.world.snapshot) {
-            assert_eq!(Some(pod.release), app.current, "two releases in one table");
+            releases.entry(app.id).or_default().insert(pod.release);
+        }
+        for (id, releases) in releases {
+            let app = &self.world.snapshot.apps[&id];
+            let active = app.active_deployment().map(|it| it.state.beneath_pause());
+            let mixes = matches!(
+                active,
+                Some(
+                    DeploymentState::Rolling { .. }
+                        | DeploymentState::RollingBack { .. }
+                        | DeploymentState::Canary { .. }
+                        | DeploymentState::CanaryStarting { share: Some(_), .. }
+                )
+            );
+            let most = 1 + usize::from(mixes);
+            assert!(
+                releases.len() <= most,
+                "{releases:?} in one table in {active:?}"
+            );
         }
     }
 
@@ -396,37 +466,6 @@ impl Sim {
             assert!(
                 promised <= has * u64::from(self.world.snapshot.policy.memory_percent) / 100,
                 "{name} promises more than it may"
-            );
-        }
-    }
-
-    /// The planner never makes an app serve with fewer pods than it had, or than are wanted. The
-    /// one exception is a full machine, on which one pod at a time makes room for a replacement.
-    fn check_served(&self, before: &Snapshot) {
-        for app in self.world.snapshot.apps.values() {
-            let Some(release) = app.current_release() else {
-                continue;
-            };
-            let wanted = app.wanted(release);
-            let wanted = wanted.get(&fairway_api::names::ProcessType::web());
-            let wanted = wanted.map_or(0, |want| want.quantity as usize);
-            let served = |snapshot: &Snapshot| {
-                let pods = routed(snapshot).filter(|(routed, _)| routed.id == app.id);
-                // A slot with two pods, the old and the new one, is still one.
-                let slots: BTreeSet<u32> = pods.map(|(_, pod)| pod.ordinal).collect();
-                // Scaling down takes the highest slots, whatever state the others are in.
-                slots
-                    .into_iter()
-                    .filter(|&ordinal| ordinal as usize <= wanted)
-                    .count()
-            };
-            let (had, has) = (served(before), served(&self.world.snapshot));
-            let full = app.pods.values().any(|pod| pod.unplaced.is_some());
-            let enough = has >= had || full && has + 1 >= had;
-            assert!(
-                enough,
-                "{}: {had} pods served, now {has} of {wanted}",
-                app.name
             );
         }
     }
@@ -471,8 +510,32 @@ impl Sim {
             .any(|pod| pod.unplaced.is_some() && self.world.now < pod.created_at + patience)
     }
 
+    /// No pod waits though a machine that it may run on has room.
+    fn check_no_starvation(&self) {
+        let apps = || self.world.snapshot.apps.values();
+        let pods = || apps().flat_map(|app| app.pods.values());
+        let memory = |pod: &Pod| pod.resources().map_or(0, |it| it.memory_bytes);
+        let waiting = pods().filter(|pod| pod.intent == PodIntent::Wanted && pod.node.is_none());
+        for pod in waiting {
+            for (name, node) in &self.world.snapshot.nodes {
+                let takes = node.state == NodeState::Ready && node.facts.taints.is_empty();
+                let has = node.capacity.unwrap().memory_bytes;
+                let on = pods().filter(|it| it.node.as_ref() == Some(name));
+                let promised: u64 = on.map(memory).sum();
+                let percent = u64::from(self.world.snapshot.policy.memory_percent);
+                let room = has >= memory(pod) && promised + memory(pod) <= has * percent / 100;
+                assert!(
+                    !(takes && room),
+                    "{} waits though {name} has room",
+                    pod.name
+                );
+            }
+        }
+    }
+
     /// At rest there is exactly what people asked for, and nothing else runs anywhere.
     fn check_rest(&self) {
+        self.check_no_starvation();
         for app in self.world.snapshot.apps.values() {
             let mut wanted = BTreeMap::new();
             if let Some(release) = app.current_release() {

@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
 use chrono::{DateTime, Duration, Utc};
 use fairway_api::{
+    deployments::{Strategy, Wish, WishKind},
     ids::{AppId, DeploymentId, PodId, ReleaseId},
     names::{ProcessType, RouterName, SizeName},
     placement::Placement,
     pods::{CheckFailure, Exit, PodPhase, PodStatus},
+    routes::CanaryTally,
     sizes::Resources,
 };
 use fairway_scheduler::{
@@ -37,6 +39,10 @@ pub(crate) struct World {
     ids: u128,
     /// Pods have numbers of their own, so that scenarios can name them.
     pods: u128,
+    /// Of the deployments that scenarios ask for.
+    pub(crate) strategy: Strategy,
+    /// Some apps go before others.
+    pub(crate) has_priorities: bool,
 }
 
 /// A process type of a release to deploy.
@@ -69,6 +75,8 @@ impl World {
             planner: None,
             ids: 0,
             pods: 0,
+            strategy: Strategy::default(),
+            has_priorities: false,
         }
     }
 
@@ -140,6 +148,36 @@ impl World {
             .insert(self::process_type(process_type), Arc::new(placement));
     }
 
+    /// Gives some apps a high priority, and lets some of them bear taints.
+    pub(crate) fn prioritise(&mut self, dice: &mut crate::sim::Dice) {
+        let apps: Vec<AppId> = self.snapshot.apps.keys().copied().collect();
+        for app in apps {
+            if dice.chance(20) {
+                self.has_priorities = true;
+                let json = r#"{ "priority": "high", "tolerate": ["special=yes:no-schedule"] }"#;
+                self.set_placement(app, "web", json);
+            }
+        }
+    }
+
+    /// The controller restarts: what it writes down it reads again, and of the rest it knows
+    /// nothing.
+    pub(crate) fn restart_controller(&mut self) {
+        for app in self.snapshot.apps.values_mut() {
+            for deployment in &mut app.deployments {
+                let state = serde_json::to_string(&deployment.state).unwrap();
+                deployment.state = serde_json::from_str(&state).unwrap();
+                let strategy = serde_json::to_string(&deployment.strategy).unwrap();
+                deployment.strategy = serde_json::from_str(&strategy).unwrap();
+                let wish = serde_json::to_string(&deployment.wish).unwrap();
+                deployment.wish = serde_json::from_str(&wish).unwrap();
+            }
+        }
+        self.snapshot.routers.seen.clear();
+        self.snapshot.routers.observing_since = self.now;
+        self.planner = None;
+    }
+
     pub(crate) fn set_node_state(&mut self, name: &str, state: NodeState) {
         self.snapshot.nodes.get_mut::<str>(name).unwrap().state = state;
     }
@@ -167,13 +205,44 @@ impl World {
             reported_at: self.now,
             generation,
             draining,
+            canaries: BTreeMap::new(),
         };
         let name: RouterName = name.parse().unwrap();
         self.snapshot.routers.seen.insert(name, router);
     }
 
-    /// Queues a deployment of a new release.
+    /// What a router counted of a canary.
+    pub(crate) fn report_canary(&mut self, name: &str, of: DeploymentId, tally: CanaryTally) {
+        let router = self.snapshot.routers.seen.get_mut::<str>(name).unwrap();
+        router.canaries.insert(of, tally);
+    }
+
+    /// What `deploy:pause` and the like do: to the active deployment, else to the first one.
+    pub(crate) fn wish(&mut self, app: AppId, kind: WishKind) {
+        let app = self.app(app);
+        let active = app.deployments.iter().position(|it| it.state.is_active());
+        if let Some(open) = app.deployments.get_mut(active.unwrap_or_default())
+            && open.actions().contains(&kind)
+        {
+            open.wish = (kind != WishKind::Resume).then(|| Wish {
+                kind,
+                by: "ana".into(),
+            });
+        }
+    }
+
+    /// Queues a deployment of a new release, all at once.
     pub(crate) fn deploy(&mut self, app: AppId, types: &[TypeOf], from_push: bool) -> ReleaseId {
+        self.deploy_by(app, types, from_push, Strategy::default())
+    }
+
+    pub(crate) fn deploy_by(
+        &mut self,
+        app: AppId,
+        types: &[TypeOf],
+        from_push: bool,
+        strategy: Strategy,
+    ) -> ReleaseId {
         let id = ReleaseId::from_u128(self.id());
         let deployment = DeploymentId::from_u128(self.id());
         self.deployments.insert(deployment, id);
@@ -200,6 +269,8 @@ impl World {
             id: deployment,
             release: id,
             from_push,
+            strategy,
+            wish: None,
             state: DeploymentState::Queued,
             deadline_at: None,
         });
@@ -386,6 +457,7 @@ impl World {
                 release: to,
                 retire,
                 generation,
+                to: state,
                 ..
             } => {
                 let mut text = format!("{}: switch to {}", of(deployment), release(to));
@@ -395,6 +467,11 @@ impl World {
                 if !retire.is_empty() {
                     let retired: Vec<_> = retire.iter().map(pod).collect();
                     write!(text, ", retire {}", retired.join(" ")).unwrap();
+                }
+                if let DeploymentState::Reverted { to } = state {
+                    write!(text, ", reverted to v{to}").unwrap();
+                } else if let Some(warm) = state.warm() {
+                    write!(text, ", {} stays warm", release(&warm)).unwrap();
                 }
                 text
             }
@@ -416,6 +493,15 @@ impl World {
                 format!("failed: {} [{}]", failure.reason, failure.lines.join(" | "))
             }
             DeploymentState::Superseded { by } => format!("superseded by v{by}"),
+            DeploymentState::Rolling { replaced } => format!("rolling, {replaced} replaced"),
+            DeploymentState::RollingBack { failure, restored } => {
+                format!("rolling back, {restored} restored: {}", failure.reason)
+            }
+            DeploymentState::CanaryStarting { step, .. } => format!("canary {step} starts"),
+            DeploymentState::Canary { step } => format!("canary {step}"),
+            DeploymentState::Paused { resumes, left_secs } => {
+                format!("paused in {} with {left_secs} s left,", resumes.word())
+            }
             other => other.word().into(),
         };
         if let Some(deadline) = deadline_at {

@@ -13,6 +13,7 @@ use crate::{
     apps::{App, AppPatch, NewApp},
     builds::Build,
     config_vars::{ConfigPatch, ConfigVars},
+    deployments::{Deployment, Strategy, WishKind},
     domains::{Domain, NewDomain},
     dynos::{Dyno, NewDyno},
     events::Event,
@@ -330,6 +331,42 @@ impl Client {
             Method::DELETE,
             &format!("/apps/{app}/domains/{hostname}"),
             &(),
+        )
+        .await
+    }
+
+    /// The app's newest deployments, newest first.
+    pub async fn deployments(&self, app: &AppName) -> Result<Vec<Deployment>, ClientError> {
+        self.get(&format!("/apps/{app}/deployments")).await
+    }
+
+    /// Asks something of a deployment: of the one with this id, or of `current`.
+    pub async fn ask_deployment(
+        &self,
+        app: &AppName,
+        which: &str,
+        action: WishKind,
+    ) -> Result<Deployment, ClientError> {
+        let which = segment(which);
+        let path = format!("/apps/{app}/deployments/{which}/actions/{action}");
+        self.call(Method::POST, &path, &()).await
+    }
+
+    /// How the app's next deployments go.
+    pub async fn strategy(&self, app: &AppName) -> Result<Strategy, ClientError> {
+        self.get(&format!("/apps/{app}/deploy-strategy")).await
+    }
+
+    /// Sets how the app's next deployments go.
+    pub async fn set_strategy(
+        &self,
+        app: &AppName,
+        strategy: &Strategy,
+    ) -> Result<Strategy, ClientError> {
+        self.call(
+            Method::PUT,
+            &format!("/apps/{app}/deploy-strategy"),
+            strategy,
         )
         .await
     }

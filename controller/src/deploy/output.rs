@@ -31,6 +31,46 @@ pub fn release_phase(lines: &[String]) -> String {
     text
 }
 
+/// A few more of the new pods serve.
+pub fn rolling(replaced: u32, pods: u32) -> String {
+    match replaced {
+        0 => "-----> Rolling out...\n".into(),
+        _ => format!("       {replaced} of {pods} pods replaced\n"),
+    }
+}
+
+/// The old pods come back.
+pub fn rolling_back(version: u64, why: &str) -> String {
+    format!(" !     v{version} is rolled back: {why}\n")
+}
+
+/// A share of the requests goes to the release.
+pub fn canary(version: u64, percent: u8, secs: u32, is_first: bool) -> String {
+    let span = fairway_api::deployments::span(secs);
+    let mut text =
+        format!("-----> Canary: {percent}% of the requests go to v{version} for {span}\n");
+    if is_first {
+        text += "       The branch moves when all do. You may disconnect, the deployment goes on:\n       \
+                 `app deploy` shows where it stands, and deploy:promote or deploy:abort ends it.\n";
+    }
+    text
+}
+
+/// The canary is over and did well.
+pub fn promoting(version: u64) -> String {
+    format!("-----> Starting all of v{version}...\n")
+}
+
+/// Somebody stopped the deployment for a while.
+pub fn paused(by: &str) -> String {
+    format!("-----> Paused by {by}: `app deploy:resume` goes on, `app deploy:abort` goes back\n")
+}
+
+/// And lets it go on.
+pub fn resumed() -> String {
+    "-----> Resumed\n".into()
+}
+
 /// The release is live.
 pub fn released(version: u64, url: &str) -> String {
     format!(

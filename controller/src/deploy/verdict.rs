@@ -63,7 +63,10 @@ async fn ending(
     let app = apps::get(&mut tx, deployment.app).await?;
     let version = release.version;
     Ok(Some(match &deployment.state {
-        DeploymentState::Succeeded => {
+        // Whatever came later: it was live.
+        DeploymentState::Succeeded
+        | DeploymentState::Baking { .. }
+        | DeploymentState::Reverted { .. } => {
             let lines = output::released(version, &web_url(state, &app.app()));
             (
                 lines,
@@ -92,10 +95,7 @@ async fn ending(
                 PushVerdict::Failed { reason },
             )
         }
-        DeploymentState::Queued
-        | DeploymentState::ReleasePhase { .. }
-        | DeploymentState::Starting
-        | DeploymentState::Switching { .. } => return Ok(None),
+        _ => return Ok(None),
     }))
 }
 

@@ -127,6 +127,8 @@ macro_rules! segments {
 segments! {
     /// `{id}`: a row's id, or what else names it there.
     Id = "id";
+    /// `{action}`: what is to be done with what the path names.
+    ActionSegment = "action";
     /// `{node}`: a machine's name.
     NodeSegment = "node";
     /// `{type}`: a process type.

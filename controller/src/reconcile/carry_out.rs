@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use fairway_api::{
+    deployments::Wish,
     ids::{AppId, DeploymentId, FormationId, PodId},
     releases::ReleaseStatus,
 };
@@ -126,16 +127,14 @@ impl Writer<'_> {
                 deployment,
                 release,
                 retire: _,
-                generation,
+                generation: _,
+                to,
                 deadline_at,
             } => {
                 apps::set_current_release(self.db, self.app, *release, now).await?;
                 releases::end(self.db, *release, ReleaseStatus::Succeeded, None, now).await?;
                 self.settle_formation().await?;
-                let to = DeploymentState::Switching {
-                    generation: *generation,
-                };
-                self.advance(*deployment, &to, Some(*deadline_at)).await
+                self.advance(*deployment, to, *deadline_at).await
             }
         }
     }
@@ -146,6 +145,10 @@ impl Writer<'_> {
         to: &DeploymentState,
         deadline_at: Option<DateTime<Utc>>,
     ) -> Result<(), StoreError> {
+        // What somebody has asked since must be heard before the deployment moves on.
+        if deployments::wish(self.db, id).await? != self.heard(id) {
+            return Err(StoreError::Overtaken);
+        }
         deployments::advance(self.db, id, to, deadline_at, self.now).await?;
         let failure = match to {
             DeploymentState::Failed { failure } => failure.reason.clone(),
@@ -164,6 +167,13 @@ impl Writer<'_> {
             deploy::rescue_config(self.db, release, self.now).await?;
         }
         Ok(())
+    }
+
+    /// What somebody asked of a deployment, as the planner knew it.
+    fn heard(&self, id: DeploymentId) -> Option<Wish> {
+        let app = self.world.planner.snapshot().apps.get(&self.app)?;
+        let known = app.deployments.iter().find(|it| it.id == id)?;
+        known.wish.clone()
     }
 
     /// Writes down the formation of types that have none yet.

@@ -197,6 +197,7 @@ impl Rows {
         specs: &mut Specs,
     ) -> Result<BTreeMap<ReleaseId, Arc<ReleaseRow>>, StoreError> {
         let underway = self.deployments.iter().map(|deployment| deployment.release);
+        let warm = self.deployments.iter().filter_map(|it| it.state.warm());
         let running = self.pods.iter().map(|pod| pod.release);
         let mut releases = BTreeMap::new();
         for id in self
@@ -204,6 +205,7 @@ impl Rows {
             .current_release
             .into_iter()
             .chain(underway)
+            .chain(warm)
             .chain(running)
         {
             if let Entry::Vacant(unread) = releases.entry(id) {
@@ -242,6 +244,8 @@ fn deployment(row: &DeploymentRow) -> Deployment {
         id: row.id,
         release: row.release,
         from_push: row.build.is_some(),
+        strategy: row.strategy.clone(),
+        wish: row.wish.clone(),
         state: row.state.clone(),
         deadline_at: row.deadline_at,
     }

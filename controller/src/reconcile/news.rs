@@ -1,5 +1,7 @@
 //! What a pass has to tell people: lines in apps' logs, events, and the output of pushes.
 
+mod deployments;
+
 use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
@@ -7,15 +9,15 @@ use fairway_api::{
     ids::{AppId, BuildId},
     logs::{LogLine, LogSource},
     names::NodeName,
-    phases::Phase,
     pods::{PodPhase, PodStatus},
 };
 use fairway_scheduler::{
-    action::{Action, Decision, Step},
+    action::{Action, Decision},
     failure::MassFailure,
     snapshot::{DeploymentState, Pod},
 };
 
+use self::deployments::Move;
 use super::world::World;
 use crate::{
     deploy::{one_off::OneOff, output},
@@ -44,13 +46,9 @@ pub(super) fn events(world: &World, decision: &Decision) -> Vec<(AppId, News)> {
         let news = crash(&pod.name, before.as_ref(), pod.status.as_ref()?)?;
         Some((*app, news))
     });
-    let deployments = decision.steps.iter().filter_map(|step| {
-        let (deployment, version) = moved(world, step)?;
-        let Action::Advance { to, .. } = &step.action else {
-            return None;
-        };
-        Some((deployment.app, ending(version, to)?))
-    });
+    let deployments = moves(world, decision).into_iter();
+    let deployments =
+        deployments.filter_map(|it| Some((it.deployment.app, deployments::news(&it)?)));
     crashes.chain(deployments).collect()
 }
 
@@ -63,15 +61,10 @@ pub(super) async fn announce(
     now: DateTime<Utc>,
 ) {
     measure(world, decision, now);
-    let mut told = HashSet::new();
-    for step in &decision.steps {
-        let Some((deployment, version)) = moved(world, step) else {
-            continue;
-        };
-        let Action::Advance { to, .. } = &step.action else {
-            continue;
-        };
-        if let Some(news) = ending(version, to) {
+    let mut begun = HashSet::new();
+    for it in moves(world, decision) {
+        let deployment = it.deployment;
+        if let Some(news) = deployments::news(&it) {
             let app = world.apps.get(&deployment.app);
             let app = app.map(|app| app.row.name.as_str());
             tracing::info!(app, "{}", news.message);
@@ -84,10 +77,14 @@ pub(super) async fn announce(
                 text: news.message,
             });
         }
-        // One plan may take a deployment through several states; its push is told once.
-        if let (Some(build), true) = (deployment.build, told.insert(deployment.id)) {
-            print(state, build, &progress(world, deployment, to)).await;
+        let Some(build) = deployment.build else {
+            continue;
+        };
+        // One plan may take a deployment through several states; what it leaves is told once.
+        if begun.insert(deployment.id) {
+            print(state, build, &progress(world, deployment, it.to)).await;
         }
+        print(state, build, &deployments::lines(&it, now)).await;
     }
     for step in &decision.steps {
         if let Action::Remove { pod } = &step.action
@@ -101,25 +98,15 @@ pub(super) async fn announce(
 /// Logs how long deployments were in the states that they leave.
 fn measure(world: &World, decision: &Decision, now: DateTime<Utc>) {
     let mut left = HashSet::new();
-    for step in &decision.steps {
-        let Some((deployment, _)) = moved(world, step) else {
-            continue;
-        };
+    for it in moves(world, decision) {
         // One pass may take a deployment through several states, in no time.
-        if !left.insert(deployment.id) {
+        if !left.insert(it.deployment.id) {
             continue;
         }
-        let phase = match &deployment.state {
-            DeploymentState::Queued => Phase::ReleaseQueue,
-            DeploymentState::ReleasePhase { .. } => Phase::ReleasePhase,
-            DeploymentState::Starting => Phase::Start,
-            DeploymentState::Switching { .. } => Phase::Flip,
-            DeploymentState::Succeeded
-            | DeploymentState::Failed { .. }
-            | DeploymentState::Superseded { .. } => continue,
-        };
-        let took = (now - deployment.updated_at).to_std();
-        phase.log(deployment.release, took.unwrap_or_default());
+        if let Some(phase) = deployments::phase(&it.deployment.state) {
+            let took = (now - it.deployment.updated_at).to_std();
+            phase.log(it.deployment.release, took.unwrap_or_default());
+        }
     }
 }
 
@@ -218,36 +205,46 @@ fn nobody_comes(state: &AppState, world: &World, app: AppId, pod: &Pod) {
     state.attach.fail(attach.id, &format!("{} {why}", pod.name));
 }
 
-/// The deployment that a step moves, and the version of its release.
-fn moved<'a>(world: &'a World, step: &Step) -> Option<(&'a DeploymentRow, u64)> {
-    let (Action::Advance { deployment, .. } | Action::Switch { deployment, .. }) = &step.action
-    else {
-        return None;
-    };
-    let deployment = world.deployment(step.app, *deployment)?;
-    let release = world.release(step.app, deployment.release)?;
-    Some((deployment, release.version))
-}
-
-fn ending(version: u64, to: &DeploymentState) -> Option<News> {
-    Some(match to {
-        DeploymentState::Succeeded => News {
-            kind: "deployment.succeeded",
-            message: format!("Release v{version} is live"),
-        },
-        DeploymentState::Failed { failure } => News {
-            kind: "deployment.failed",
-            message: format!("Release v{version} failed: {}", failure.reason),
-        },
-        DeploymentState::Superseded { by } => News {
-            kind: "deployment.superseded",
-            message: format!("Release v{version} was superseded by v{by}"),
-        },
-        DeploymentState::Queued
-        | DeploymentState::ReleasePhase { .. }
-        | DeploymentState::Starting
-        | DeploymentState::Switching { .. } => return None,
-    })
+/// The moves of deployments, in order.
+fn moves<'a>(world: &'a World, decision: &'a Decision) -> Vec<Move<'a>> {
+    let mut moves: Vec<Move<'_>> = Vec::new();
+    for step in &decision.steps {
+        let (Action::Advance {
+            deployment,
+            to,
+            deadline_at,
+        }
+        | Action::Switch {
+            deployment,
+            to,
+            deadline_at,
+            ..
+        }) = &step.action
+        else {
+            continue;
+        };
+        let Some(deployment) = world.deployment(step.app, *deployment) else {
+            continue;
+        };
+        let Some(release) = world.release(step.app, deployment.release) else {
+            continue;
+        };
+        let before = moves.iter().rfind(|it| it.deployment.id == deployment.id);
+        let from = before.map_or(&deployment.state, |it| it.to);
+        let app = world.planner.snapshot().apps.get(&step.app);
+        let planned = app.and_then(|app| app.releases.get(&release.id));
+        let wanted = app.zip(planned).map(|(app, release)| app.wanted(release));
+        let pods = wanted.map_or(0, |it| it.values().map(|want| want.quantity).sum());
+        moves.push(Move {
+            deployment,
+            version: release.version,
+            pods,
+            from,
+            to,
+            deadline_at: *deadline_at,
+        });
+    }
+    moves
 }
 
 /// A pod that stopped doing its work by itself.

@@ -2,6 +2,7 @@
 //! and loop, with an agent and a router that the test plays.
 
 mod platform;
+mod rollouts;
 
 use fairway_api::{
     build_orders::PushVerdict,

@@ -351,6 +351,7 @@ impl World {
                 reported_at: before(now, aged.age),
                 generation: aged.report.generation,
                 draining: aged.report.draining,
+                canaries: aged.report.canaries,
             };
             (name, router)
         });
@@ -446,7 +447,10 @@ impl World {
 fn moves_pods(action: &Action) -> bool {
     matches!(
         action,
-        Action::Retire { .. } | Action::Remove { .. } | Action::Switch { .. }
+        Action::Retire { .. }
+            | Action::Remove { .. }
+            | Action::Advance { .. }
+            | Action::Switch { .. }
     )
 }
 

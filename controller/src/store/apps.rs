@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use fairway_api::{
     accounts::UserRef,
     apps::AppRef,
+    deployments::Strategy,
     ids::{AppId, ReleaseId, UserId},
     names::{AppName, BranchName},
 };
@@ -11,7 +12,7 @@ use sqlx::{Row, query, sqlite::SqliteRow};
 
 use super::{
     Db, StoreError,
-    columns::{Columns, micros, number},
+    columns::{Columns, json, micros, number},
     page::Page,
 };
 
@@ -212,6 +213,26 @@ pub async fn set_repository_bytes(db: &mut Db, id: AppId, bytes: u64) -> Result<
     } else {
         Ok(())
     }
+}
+
+/// How the app's next deployments go.
+pub async fn strategy(db: &mut Db, id: AppId) -> Result<Strategy, StoreError> {
+    let row = query("SELECT deploy_strategy FROM apps WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    let row = row.ok_or(NOT_FOUND)?;
+    Ok(row.json_opt("deploy_strategy")?.unwrap_or_default())
+}
+
+/// Sets how the app's next deployments go.
+pub async fn set_strategy(db: &mut Db, id: AppId, strategy: &Strategy) -> Result<(), StoreError> {
+    query("UPDATE apps SET deploy_strategy = $2 WHERE id = $1")
+        .bind(id.to_string())
+        .bind(json(strategy)?)
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 /// Makes a release the live one.

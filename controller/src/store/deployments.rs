@@ -1,14 +1,25 @@
 //! Deployments: the moves from one release to the next, with their state.
 
 use chrono::{DateTime, Utc};
-use fairway_api::ids::{AppId, BuildId, DeploymentId, ReleaseId};
+use fairway_api::{
+    deployments::{Strategy, Wish},
+    ids::{AppId, BuildId, DeploymentId, ReleaseId},
+};
 use fairway_scheduler::snapshot::DeploymentState;
 use sqlx::{query, sqlite::SqliteRow};
 
 use super::{
     Db, StoreError,
     columns::{self, Columns, micros},
+    page::Page,
 };
+
+/// States that a deployment does not leave any more, as SQL.
+macro_rules! ended {
+    () => {
+        "('succeeded', 'failed', 'reverted', 'superseded')"
+    };
+}
 
 /// A deployment as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +29,10 @@ pub struct DeploymentRow {
     pub release: ReleaseId,
     /// The build whose output tells of it, if a push caused it.
     pub build: Option<BuildId>,
+    /// As it was when the deployment was asked for.
+    pub strategy: Strategy,
+    /// What somebody asked of it last.
+    pub wish: Option<Wish>,
     pub state: DeploymentState,
     pub deadline_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
@@ -31,6 +46,8 @@ impl DeploymentRow {
             app: row.parsed("app_id")?,
             release: row.parsed("release_id")?,
             build: row.parsed_opt("build_id")?,
+            strategy: row.json("strategy")?,
+            wish: row.json_opt("wish")?,
             state: row.json("detail")?,
             deadline_at: row.time_opt("deadline_at")?,
             created_at: row.time("created_at")?,
@@ -42,14 +59,15 @@ impl DeploymentRow {
 /// Adds a deployment.
 pub async fn insert(db: &mut Db, deployment: &DeploymentRow) -> Result<(), StoreError> {
     query(
-        "INSERT INTO deployments (id, app_id, release_id, build_id, state, detail, deadline_at,
-                                  created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO deployments (id, app_id, release_id, build_id, strategy, state, detail,
+                                  deadline_at, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(deployment.id.to_string())
     .bind(deployment.app.to_string())
     .bind(deployment.release.to_string())
     .bind(deployment.build.map(|id| id.to_string()))
+    .bind(columns::json(&deployment.strategy)?)
     .bind(deployment.state.word())
     .bind(columns::json(&deployment.state)?)
     .bind(deployment.deadline_at.map(micros))
@@ -62,10 +80,11 @@ pub async fn insert(db: &mut Db, deployment: &DeploymentRow) -> Result<(), Store
 
 /// Every deployment that has not ended, oldest first.
 pub async fn open(db: &mut Db) -> Result<Vec<DeploymentRow>, StoreError> {
-    let rows = query(
-        "SELECT * FROM deployments
-         WHERE state IN ('queued', 'release-phase', 'starting', 'switching') ORDER BY id",
-    )
+    let rows = query(concat!(
+        "SELECT * FROM deployments WHERE state NOT IN ",
+        ended!(),
+        " ORDER BY id"
+    ))
     .fetch_all(db)
     .await?;
     rows.iter().map(DeploymentRow::read).collect()
@@ -73,24 +92,72 @@ pub async fn open(db: &mut Db) -> Result<Vec<DeploymentRow>, StoreError> {
 
 /// An app's deployments that have not ended, oldest first.
 pub async fn open_of(db: &mut Db, app: AppId) -> Result<Vec<DeploymentRow>, StoreError> {
-    let rows = query(
-        "SELECT * FROM deployments
-         WHERE app_id = $1 AND state IN ('queued', 'release-phase', 'starting', 'switching')
-         ORDER BY id",
-    )
+    let rows = query(concat!(
+        "SELECT * FROM deployments WHERE app_id = $1 AND state NOT IN ",
+        ended!(),
+        " ORDER BY id"
+    ))
     .bind(app.to_string())
     .fetch_all(db)
     .await?;
     rows.iter().map(DeploymentRow::read).collect()
 }
 
-/// Deployments that have ended and whose pushers have not been told yet, oldest first.
+/// A page of an app's deployments.
+pub async fn list(db: &mut Db, app: AppId, page: &Page) -> Result<Vec<DeploymentRow>, StoreError> {
+    let sql = page.narrow("SELECT * FROM deployments WHERE app_id = $1", 1);
+    let rows = page
+        .bind(query(sql).bind(app.to_string()))
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(DeploymentRow::read).collect()
+}
+
+/// One of an app's deployments.
+pub async fn of_app(
+    db: &mut Db,
+    app: AppId,
+    id: DeploymentId,
+) -> Result<DeploymentRow, StoreError> {
+    let row = query("SELECT * FROM deployments WHERE app_id = $1 AND id = $2")
+        .bind(app.to_string())
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    let row = row.ok_or(StoreError::NotFound { what: "deployment" })?;
+    DeploymentRow::read(&row)
+}
+
+/// Notes what somebody asks of a deployment; `None` takes it back.
+pub async fn set_wish(
+    db: &mut Db,
+    id: DeploymentId,
+    wish: Option<&Wish>,
+) -> Result<(), StoreError> {
+    query("UPDATE deployments SET wish = $2 WHERE id = $1")
+        .bind(id.to_string())
+        .bind(wish.map(columns::json).transpose()?)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// What somebody asked of a deployment last.
+pub async fn wish(db: &mut Db, id: DeploymentId) -> Result<Option<Wish>, StoreError> {
+    let row = query("SELECT wish FROM deployments WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    Ok(row.map(|row| row.json_opt("wish")).transpose()?.flatten())
+}
+
+/// Deployments that are live or have ended and whose pushers have not been told yet, oldest first.
 pub async fn untold(db: &mut Db) -> Result<Vec<DeploymentRow>, StoreError> {
     let rows = query(
         "SELECT deployments.* FROM builds
          JOIN deployments ON deployments.build_id = builds.id
          WHERE builds.verdict IS NULL
-           AND deployments.state IN ('succeeded', 'failed', 'superseded')
+           AND deployments.state IN ('baking', 'succeeded', 'failed', 'reverted', 'superseded')
          ORDER BY deployments.id",
     )
     .fetch_all(db)
@@ -106,10 +173,11 @@ pub async fn advance(
     deadline_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    query(
+    query(concat!(
         "UPDATE deployments SET state = $2, detail = $3, deadline_at = $4, updated_at = $5
-         WHERE id = $1 AND state NOT IN ('succeeded', 'failed', 'superseded')",
-    )
+         WHERE id = $1 AND state NOT IN ",
+        ended!()
+    ))
     .bind(id.to_string())
     .bind(to.word())
     .bind(columns::json(to)?)
@@ -122,11 +190,11 @@ pub async fn advance(
 
 /// The release that the app is on its way to: that of its newest open deployment.
 pub async fn newest_open(db: &mut Db, app: AppId) -> Result<Option<ReleaseId>, StoreError> {
-    let row = query(
-        "SELECT release_id FROM deployments
-         WHERE app_id = $1 AND state IN ('queued', 'release-phase', 'starting', 'switching')
-         ORDER BY id DESC LIMIT 1",
-    )
+    let row = query(concat!(
+        "SELECT release_id FROM deployments WHERE app_id = $1 AND state NOT IN ",
+        ended!(),
+        " ORDER BY id DESC LIMIT 1"
+    ))
     .bind(app.to_string())
     .fetch_optional(db)
     .await?;

@@ -35,6 +35,7 @@ fn pod() -> Arc<Endpoint> {
         name: "web.1".into(),
         address: "127.0.0.1:80".parse().unwrap(),
         load: Arc::new(Load::new(Arc::new(Notify::new()))),
+        counts: None,
     })
 }
 

@@ -8,13 +8,13 @@ use std::{
 };
 
 use fairway_api::{
-    ids::{AppId, PodId},
-    routes::{Endpoint, Route, RouteTable, Service},
+    ids::{AppId, DeploymentId, PodId},
+    routes::{Canary, Endpoint, Route, RouteTable, Service},
 };
 use futures_util::FutureExt as _;
 
 use super::{InFlight, Refused, Tables};
-use crate::failure::Failure;
+use crate::{balance::Random, failure::Failure};
 
 fn order(generation: u64, pods: &[u128]) -> RouteTable {
     let endpoints = pods.iter().map(|pod| Endpoint {
@@ -28,6 +28,7 @@ fn order(generation: u64, pods: &[u128]) -> RouteTable {
         process_type: "web".parse().unwrap(),
         maintenance: false,
         endpoints: endpoints.collect(),
+        canary: None,
     };
     let route = Route {
         hostname: "shop.localhost".parse().unwrap(),
@@ -41,7 +42,9 @@ fn order(generation: u64, pods: &[u128]) -> RouteTable {
 }
 
 fn choose(tables: &Tables) -> Result<InFlight, Failure> {
-    tables.choose("shop.localhost", "/", &[], (0, 0)).pod
+    tables
+        .choose("shop.localhost", "/", &[], Random::default())
+        .pod
 }
 
 fn draining(pods: &[(u128, u32)]) -> BTreeMap<PodId, u32> {
@@ -110,6 +113,55 @@ fn a_pod_that_comes_back_keeps_its_count() {
     drop(open);
     assert_eq!(tables.report().1, draining(&[]));
     assert!(matches!(choose(&tables), Err(Failure::NoPods)));
+}
+
+fn canary(generation: u64, step: u32) -> RouteTable {
+    let mut table = order(generation, &[1]);
+    table.routes[0].service.canary = Some(Canary {
+        deployment: DeploymentId::from_u128(9),
+        step,
+        percent: 50,
+        endpoints: order(generation, &[2]).routes[0].service.endpoints.clone(),
+    });
+    table
+}
+
+#[test]
+fn a_canary_shares_requests_and_counts_until_its_step_is_over() {
+    let tables = Tables::new();
+    tables.install(&canary(1, 0)).unwrap();
+    let pick = |side, tried: &[u128]| {
+        let tried: Vec<_> = tried.iter().map(|pod| PodId::from_u128(*pod)).collect();
+        let random = Random {
+            side,
+            ..Random::default()
+        };
+        let request = tables
+            .choose("shop.localhost", "/", &tried, random)
+            .pod
+            .unwrap();
+        let endpoint = request.endpoint();
+        endpoint.counts.as_ref().unwrap().failed();
+        endpoint.pod.as_uuid().as_u128()
+    };
+    assert_eq!((pick(0, &[]), pick(u32::MAX, &[])), (2, 1));
+    assert_eq!(
+        (pick(0, &[2]), pick(u32::MAX, &[1])),
+        (1, 2),
+        "a side without pods hands over"
+    );
+    let requests = || {
+        let (_, tally) = tables.canaries().pop_first().unwrap();
+        (tally.step, tally.stable.requests, tally.canary.errors)
+    };
+    assert_eq!(requests(), (0, 2, 2));
+    tables.install(&canary(2, 0)).unwrap();
+    assert_eq!(requests(), (0, 2, 2), "the counts outlive tables");
+    tables.install(&canary(3, 1)).unwrap();
+    assert_eq!(requests(), (1, 0, 0), "each step counts anew");
+    tables.install(&order(4, &[1])).unwrap();
+    assert!(tables.canaries().is_empty());
+    assert!(choose(&tables).unwrap().endpoint().counts.is_none());
 }
 
 /// The promise of the module: once a report says that a pod has drained, no request goes to it.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tokio::sync::Notify;
 
 use super::{Table, normalise_host};
-use crate::drain::Load;
+use crate::{canary::Sides, drain::Load};
 
 fn route(app: u128, host: &str, path: &str) -> Route {
     Route {
@@ -24,6 +24,7 @@ fn route(app: u128, host: &str, path: &str) -> Route {
                 name: "web.1".into(),
                 address: "127.0.0.1:80".parse().unwrap(),
             }],
+            canary: None,
         },
     }
 }
@@ -33,7 +34,8 @@ fn compile(routes: Vec<Route>) -> Table {
         generation: 1,
         routes,
     };
-    Table::compile(&order, |_| Arc::new(Load::new(Arc::new(Notify::new()))))
+    let load = |_| Arc::new(Load::new(Arc::new(Notify::new())));
+    Table::compile(&order, load, |_, step| Arc::new(Sides::new(step)))
 }
 
 fn found(table: &Table, host: &str, path: &str) -> Option<u128> {

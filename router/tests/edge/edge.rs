@@ -133,6 +133,7 @@ pub(crate) fn route(app: AppId, host: &str, path: &str, pods: &[(u128, SocketAdd
             process_type: "web".parse().unwrap(),
             maintenance: false,
             endpoints,
+            canary: None,
         },
     }
 }

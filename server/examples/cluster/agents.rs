@@ -204,6 +204,7 @@ pub(crate) async fn route(client: Client) -> anyhow::Result<()> {
             router: name.clone(),
             generation,
             draining: BTreeMap::new(),
+            canaries: BTreeMap::new(),
         };
         client.report_router(&status).await?;
         let poll = client.route_table(&name, generation);

@@ -9,6 +9,7 @@ use axum::{
 };
 use fairway_api::{
     apps::AppPatch,
+    deployments::Deployment,
     dynos::{Dyno, DynoState},
     events::Event,
     formation::{Formation, FormationBatch, FormationUpdate, Quantity},
@@ -46,6 +47,8 @@ struct Overview {
     dynos: Vec<Dyno>,
     sizes: Vec<Size>,
     events: Vec<Event>,
+    /// The newest one, if there is one.
+    deployment: Option<Deployment>,
 }
 
 impl Overview {
@@ -80,6 +83,7 @@ async fn overview(session: Session, Path(app): Path<AppName>) -> Result<Overview
         dynos: client.dynos(&app).await?,
         sizes: client.sizes().await?,
         events,
+        deployment: client.deployments(&app).await?.into_iter().next(),
     })
 }
 

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use fairway_api::{
     build_orders::{BuildResult, BuiltImage, PushVerdict},
-    ids::{BuildId, NodeId, PodId},
+    ids::{BuildId, DeploymentId, NodeId, PodId},
     names::NodeName,
     network::NetworkStatus,
     nodes::{Capacity, NodePlan, NodeStatus},
     pods::{Exit, PodPhase, PodStatus},
-    routes::{Endpoint, RouteTable, RouterStatus},
+    routes::{Canary, CanaryTally, Endpoint, RouteTable, RouterStatus},
     sizes::Resources,
 };
 use fairway_scheduler::snapshot::DeploymentState;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     reconcile,
     store::{columns::now, deployments, nodes},
-    testing::{BUILDER, NODE, ROUTER, Rig, built},
+    testing::{BUILDER, NODE, ROUTER, Reply, Rig, built},
 };
 
 /// How long anything may take that the loop does at once.
@@ -39,6 +39,7 @@ pub(super) struct Platform {
     table: RouteTable,
     /// What the router reports.
     pub(super) draining: BTreeMap<PodId, u32>,
+    pub(super) canaries: BTreeMap<DeploymentId, CanaryTally>,
     host: String,
 }
 
@@ -55,6 +56,7 @@ impl Platform {
             addresses: 0,
             table: RouteTable::default(),
             draining: BTreeMap::new(),
+            canaries: BTreeMap::new(),
             host: "shop.apps.test".into(),
         };
         platform.run();
@@ -283,6 +285,7 @@ impl Platform {
             router: "one".parse().unwrap(),
             generation: self.table.generation,
             draining: self.draining.clone(),
+            canaries: self.canaries.clone(),
         };
         let status = serde_json::to_value(status).unwrap();
         self.rig
@@ -352,6 +355,63 @@ impl Platform {
         route
             .map(|route| route.service.endpoints.clone())
             .unwrap_or_default()
+    }
+
+    /// Fetches and acknowledges tables until the app has a canary, or has none any more.
+    pub(super) async fn canary(&mut self, wanted: bool) -> Option<Canary> {
+        let fetched = tokio::time::timeout(PATIENCE, async {
+            while self.newest_canary().is_some() != wanted {
+                self.fetch_table().await;
+                self.acknowledge().await;
+            }
+        });
+        assert!(
+            fetched.await.is_ok(),
+            "a canary: {:?}",
+            self.newest_canary()
+        );
+        self.newest_canary()
+    }
+
+    fn newest_canary(&self) -> Option<Canary> {
+        let mut routes = self.table.routes.iter();
+        let route = routes.find(|route| route.hostname.as_str() == self.host)?;
+        route.service.canary.clone()
+    }
+
+    /// Waits until the newest deployment of the app is in this state, and gives it.
+    #[track_caller]
+    pub(super) fn deployment(&self, app: &str, state: &str) -> impl Future<Output = Value> {
+        let caller = std::panic::Location::caller();
+        let path = format!("/apps/{app}/deployments");
+        async move {
+            let mut newest = Value::Null;
+            let seen = tokio::time::timeout(PATIENCE, async {
+                while newest["state"] != state {
+                    newest = self.get(&path).await[0].take();
+                    tokio::task::yield_now().await;
+                }
+            });
+            let done = seen.await.is_ok();
+            assert!(done, "{caller}: {newest:#}");
+            newest
+        }
+    }
+
+    /// Asks something of the app's deployment.
+    pub(super) async fn ask(&self, app: &str, action: &str) -> Reply {
+        let path = format!("/apps/{app}/deployments/current/actions/{action}");
+        self.rig
+            .call(&self.rig.alice, "POST", &path, json!({}))
+            .await
+    }
+
+    pub(super) async fn strategy(&self, app: &str, strategy: Value) {
+        let path = format!("/apps/{app}/deploy-strategy");
+        let reply = self
+            .rig
+            .call(&self.rig.alice, "PUT", &path, strategy.clone());
+        reply.await.expect(200);
     }
 
     /// The addresses behind a hostname, in the newest table there is now.

@@ -22,6 +22,8 @@ fn row(release: ReleaseId, app: AppId, state: DeploymentState) -> DeploymentRow 
         app,
         release,
         build: None,
+        strategy: Strategy::default(),
+        wish: None,
         state,
         deadline_at: Some(now()),
         created_at: now(),
@@ -29,16 +31,13 @@ fn row(release: ReleaseId, app: AppId, state: DeploymentState) -> DeploymentRow 
     }
 }
 
-#[tokio::test]
-async fn every_state_is_kept_and_an_ended_one_stays() {
-    let rig = Rig::new().await;
-    let (release, app) = queued(&rig).await;
+/// One of each, and whether it is open.
+fn every_state(release: ReleaseId) -> Vec<(DeploymentState, bool)> {
     let failure = Failure {
         reason: "web.1 exited".into(),
         lines: vec!["a line".into()],
     };
-    let mut tx = rig.state().store.write().await.unwrap();
-    for (state, is_open) in [
+    vec![
         (DeploymentState::Queued, true),
         (
             DeploymentState::ReleasePhase {
@@ -47,17 +46,57 @@ async fn every_state_is_kept_and_an_ended_one_stays() {
             true,
         ),
         (DeploymentState::Starting, true),
+        (DeploymentState::Rolling { replaced: 2 }, true),
         (
-            DeploymentState::Switching {
-                generation: Some(7),
+            DeploymentState::RollingBack {
+                failure: failure.clone(),
+                restored: 1,
             },
             true,
         ),
-        (DeploymentState::Switching { generation: None }, true),
+        (
+            DeploymentState::CanaryStarting {
+                step: 1,
+                share: Some(0),
+            },
+            true,
+        ),
+        (DeploymentState::Canary { step: 1 }, true),
+        (
+            DeploymentState::Paused {
+                resumes: Box::new(DeploymentState::Canary { step: 1 }),
+                left_secs: 7,
+            },
+            true,
+        ),
+        (DeploymentState::Baking { warm: release }, true),
+        (DeploymentState::Reverted { to: 1 }, false),
+        (
+            DeploymentState::Switching {
+                generation: Some(7),
+                warm: Some(release),
+            },
+            true,
+        ),
+        (
+            DeploymentState::Switching {
+                generation: None,
+                warm: None,
+            },
+            true,
+        ),
         (DeploymentState::Succeeded, false),
         (DeploymentState::Failed { failure }, false),
         (DeploymentState::Superseded { by: 9 }, false),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn every_state_is_kept_and_an_ended_one_stays() {
+    let rig = Rig::new().await;
+    let (release, app) = queued(&rig).await;
+    let mut tx = rig.state().store.write().await.unwrap();
+    for (state, is_open) in every_state(release) {
         let deployment = row(release, app, state.clone());
         insert(&mut tx, &deployment).await.unwrap();
         let found = open(&mut tx).await.unwrap();
