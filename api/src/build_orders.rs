@@ -14,7 +14,8 @@ use crate::{
     checks::Checks,
     ids::{AppId, BuildId, ReleaseId},
     images::{ImageRef, RegistryAccess},
-    names::{AppName, BranchName, BuilderName, ConfigName, ProcessType},
+    jobs::CronJob,
+    names::{AppName, BranchName, BuilderName, ConfigName, JobName, ProcessType},
     placement::Placement,
     pods::StopPolicy,
     secret::Secret,
@@ -172,6 +173,9 @@ pub struct BuiltImage {
     pub exposed_port: Option<u16>,
     /// From app.json `formation`: counts and sizes for types that have no formation yet.
     pub formation: BTreeMap<ProcessType, InitialFormation>,
+    /// From app.json `cron`: commands that run by schedule while the release serves.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cron: BTreeMap<JobName, CronJob>,
 }
 
 /// One process type of a built image.

@@ -68,6 +68,9 @@ ids! {
     DeploymentId;
     /// One replica (or one-off run) of a process type.
     PodId;
+    /// One execution of a command beside the process types. That of a one-off pod has the number of
+    /// its pod.
+    RunId;
     /// A hostname claimed by an app.
     DomainId;
     /// A rule that lets one app's pods reach another's.

@@ -26,6 +26,7 @@ pub mod domains;
 pub mod dynos;
 pub mod events;
 pub mod formation;
+pub mod jobs;
 pub mod keys;
 pub mod logs;
 pub mod machines;
@@ -51,6 +52,10 @@ pub mod error;
 
 // What every role logs in one shape.
 pub mod phases;
+
+// When jobs run.
+#[cfg(feature = "schedule")]
+pub mod schedule;
 
 #[cfg(feature = "client")]
 pub mod client;

@@ -95,6 +95,8 @@ names! {
     AppName = "app name", app_name;
     /// A process type of a Procfile: `web`, `worker`. A label, since it becomes a DNS name.
     ProcessType = "process type", process_type;
+    /// The name of a job: as a process type, since its pods stand beside those of process types.
+    JobName = "job name", process_type;
     /// A full hostname, stored in lower case without the final dot.
     Hostname = "hostname", hostname;
     /// The name of a config var: an environment variable's name.

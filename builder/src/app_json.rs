@@ -1,24 +1,29 @@
-//! Reads app.json: health checks, first formation and stop policies of an app's process types.
+//! Reads app.json: health checks, first formation and stop policies of an app's process types, and
+//! its jobs.
 //!
 //! Pure: text in, types out. The file's form is Heroku's where Heroku has one (`formation`),
-//! Dokku's for `healthchecks`, and ours for `stop`:
+//! Dokku's for `healthchecks` and `cron`, and ours for `stop`:
 //!
 //! ```json
 //! { "healthchecks": { "web": [ { "type": "startup", "path": "/health" } ] },
 //!   "formation":    { "web": { "quantity": 2, "size": "standard-1x",
 //!                              "placement": { "require": ["disk=ssd"] } } },
-//!   "stop":         { "web": { "signal": "SIGINT", "grace": 60 } } }
+//!   "stop":         { "web": { "signal": "SIGINT", "grace": 60 } },
+//!   "cron":         [ { "command": "bin/report", "schedule": "0 9 * * *" } ] }
 //! ```
 //!
 //! Keys that are not known are ignored, since the file serves other platforms too. A known key
 //! with a wrong value is an error that names the line.
+
+mod cron;
 
 use std::collections::BTreeMap;
 
 use fairway_api::{
     build_orders::InitialFormation,
     checks::{Check, Checks, Periodic, STARTUP_DEADLINE_SECS_DEFAULT, STARTUP_DEADLINE_SECS_MAX},
-    names::ProcessType,
+    jobs::CronJob,
+    names::{JobName, ProcessType},
     placement::Placement,
     pods::{STOP_GRACE_SECS_DEFAULT, STOP_GRACE_SECS_MAX, StopPolicy},
 };
@@ -50,6 +55,8 @@ pub(crate) struct AppJson {
     pub(crate) formation: BTreeMap<ProcessType, InitialFormation>,
     /// Stop policies of the types that have one.
     pub(crate) stop: BTreeMap<ProcessType, StopPolicy>,
+    /// Commands on a schedule.
+    pub(crate) cron: BTreeMap<JobName, CronJob>,
 }
 
 /// An app.json that cannot be used.
@@ -78,6 +85,8 @@ struct File {
     formation: Option<BTreeMap<ProcessType, Formation>>,
     #[serde(default)]
     stop: Option<BTreeMap<ProcessType, Stop>>,
+    #[serde(default)]
+    cron: Option<Vec<cron::Entry>>,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +164,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<AppJson, AppJsonError> {
         let policy = stop_policy(&process_type, stop)?;
         app.stop.insert(process_type, policy);
     }
+    app.cron = cron::jobs(file.cron.unwrap_or_default())?;
     Ok(app)
 }
 

@@ -273,7 +273,17 @@ pub(crate) async fn build(
             "app.json speaks of {process_type}, which the app does not have"
         ));
     }
+    if let Some(name) = files.app_json.cron.keys().find(|name| {
+        let names = &built.processes;
+        names.contains_key(name.as_str())
+    }) {
+        return Err(BuildFailure::new(format!(
+            "app.json cron: the job {name} is called like a process type; give it another name, or \
+             its pods could not be told apart in the log"
+        )));
+    }
     built.formation = files.app_json.formation;
+    built.cron = files.app_json.cron;
     built
         .formation
         .retain(|process_type, _| built.processes.contains_key(process_type));
@@ -339,6 +349,7 @@ async fn by_buildpacks(
         processes: processes.collect::<Result<_, BuildFailure>>()?,
         exposed_port: None,
         formation: std::collections::BTreeMap::new(),
+        cron: std::collections::BTreeMap::new(),
     })
 }
 
@@ -407,6 +418,7 @@ async fn by_dockerfile(
         processes,
         exposed_port: image.exposed_port,
         formation: std::collections::BTreeMap::new(),
+        cron: std::collections::BTreeMap::new(),
     })
 }
 

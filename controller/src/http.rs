@@ -24,6 +24,7 @@ mod logs;
 mod network;
 mod nodes;
 mod releases;
+mod runs;
 mod sizes;
 mod tokens;
 
@@ -100,6 +101,7 @@ fn public() -> Router<AppState> {
         .merge(network::routes())
         .merge(nodes::routes())
         .merge(releases::routes())
+        .merge(runs::routes())
         .merge(sizes::routes())
         .merge(tokens::routes())
 }

@@ -55,6 +55,7 @@ pub mod nodes;
 pub mod pods;
 pub mod reach;
 pub mod releases;
+pub mod runs;
 pub mod tokens;
 
 // What is done about it.

@@ -8,13 +8,11 @@ mod shown;
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use fairway_api::{
-    config_vars::{CONFIG_BYTES_MAX, CONFIG_NAMES_RESERVED},
     dynos::{Dyno, NewDyno, RUN_TTL_SECS_MAX},
     ids::{AttachId, PodId},
     machines::NodePod,
     names::{NodeName, ProcessType, SizeName},
     pods::Attach,
-    sizes::{self, SIZE_DEFAULT},
 };
 use fairway_scheduler::snapshot::{PodIntent, PodKind};
 
@@ -22,6 +20,7 @@ use crate::{
     auth::Caller,
     deploy::one_off::{ONE_OFF_TYPE, OneOff},
     problem::{Answer, Problem},
+    runs,
     secrets::Secrets,
     store::{
         Db,
@@ -36,16 +35,13 @@ use crate::{
 /// The most one-off pods of one app at a time, ended ones that are still shown included. Guards
 /// the machines against a loop in somebody's script.
 const ONE_OFFS_PER_APP_MAX: usize = 100;
-/// The most bytes of a one-off command line: Linux takes no longer argument.
-const COMMAND_BYTES_MAX: usize = 128 * 1024 - 1;
-/// Numbers of one-off pods, above every ordinal that a formation can have.
-const ONE_OFF_NUMBERS: std::ops::RangeInclusive<u32> = 1_001..=9_999;
 
 /// An app's pods as users see them, superseded and one-off ones included.
 pub async fn list(db: &mut Db, secrets: &Secrets, app: &AppRow) -> Answer<Vec<Dyno>> {
     let rows = pods::of_app(db, app.id).await?;
     let mut shown = Vec::with_capacity(rows.len());
     let mut releases: BTreeMap<_, ReleaseRow> = BTreeMap::new();
+    let commands = runs::commands(db, secrets, app, &rows).await?;
     for row in &rows {
         if let Entry::Vacant(unread) = releases.entry(row.release) {
             unread.insert(releases::get(db, row.release).await?);
@@ -56,13 +52,12 @@ pub async fn list(db: &mut Db, secrets: &Secrets, app: &AppRow) -> Answer<Vec<Dy
             .map(|sealed| OneOff::open(sealed, secrets, row.id))
             .transpose()?;
         let superseded = is_superseded(row, &rows);
-        shown.push(shown::dyno(
-            app,
-            row,
-            &releases[&row.release],
-            one_off.as_ref(),
-            superseded,
-        ));
+        let release = &releases[&row.release];
+        let mut dyno = shown::dyno(app, row, release, one_off.as_ref(), superseded);
+        if let Some(command) = commands.get(&row.id) {
+            dyno.command.clone_from(command);
+        }
+        shown.push(dyno);
     }
     shown.sort_by(|one, other| {
         (&one.process_type, &one.name, one.id).cmp(&(&other.process_type, &other.name, other.id))
@@ -131,10 +126,10 @@ pub async fn run(
     new: NewDyno,
     caller: &Caller,
 ) -> Answer<(Dyno, Option<AttachId>)> {
-    let release = runnable(db, app).await?;
+    let release = runs::runnable(db, app).await?;
     check(&new)?;
     let siblings = pods::of_app(db, app.id).await?;
-    let number = free_number(&siblings)?;
+    let number = free_number(db, app, &siblings).await?;
     let size = size(db, app, &new).await?;
     let attach = new.attach.then(|| Attach {
         id: AttachId::generate(),
@@ -166,6 +161,8 @@ pub async fn run(
         updated_at: now,
     };
     pods::insert(db, &pod).await?;
+    let (command, secs) = (&one_off.command, one_off.time_to_live_secs);
+    runs::one_off(db, secrets, &pod, command, secs, caller).await?;
     // The command line may hold a secret; the record says only that something was run.
     record(
         db,
@@ -219,6 +216,11 @@ pub async fn stop(db: &mut Db, app: &AppRow, which: &str, caller: &Caller) -> An
         named && pod.intent == PodIntent::Wanted && !is_superseded(pod, &rows)
     });
     let pod = found.ok_or_else(|| Problem::not_found("pod"))?;
+    if matches!(pod.kind, PodKind::Run | PodKind::Job)
+        && let Some(run) = runs::of_pod(db, app, pod.id).await?
+    {
+        return runs::cancel(db, app, &run, caller).await;
+    }
     end_or_replace(db, app, pod).await?;
     record(
         db,
@@ -239,7 +241,7 @@ fn is_called(pod: &PodRow, which: &str) -> bool {
 async fn end_or_replace(db: &mut Db, app: &AppRow, pod: &PodRow) -> Answer<()> {
     let now = now();
     match pod.kind {
-        PodKind::Run => pods::stop(db, pod.id, now).await?,
+        PodKind::Run | PodKind::Job => pods::stop(db, pod.id, now).await?,
         // A deployment counts on its release phase and on its new pods.
         PodKind::ReleasePhase => {}
         PodKind::Service if Some(pod.release) != app.current_release => {}
@@ -259,28 +261,8 @@ async fn end_or_replace(db: &mut Db, app: &AppRow, pod: &PodRow) -> Answer<()> {
     Ok(())
 }
 
-/// The release that one-off pods run.
-async fn runnable(db: &mut Db, app: &AppRow) -> Answer<ReleaseRow> {
-    let nothing = || {
-        Problem::invalid("The app has no release to run yet.")
-            .hint("Push the app first: git push fairway main")
-    };
-    let release = releases::get(db, app.current_release.ok_or_else(nothing)?).await?;
-    if release.image.is_some() {
-        Ok(release)
-    } else {
-        Err(nothing())
-    }
-}
-
 fn check(new: &NewDyno) -> Answer<()> {
-    let command = new.command.trim();
-    if command.is_empty() || command.contains('\0') || command.len() > COMMAND_BYTES_MAX {
-        return Err(Problem::invalid(format!(
-            "A command must have 1 to {COMMAND_BYTES_MAX} bytes and no NUL character."
-        ))
-        .hint("Name a command: app run -- ls -l"));
-    }
+    runs::check_command(&new.command)?;
     if new
         .time_to_live
         .is_some_and(|secs| secs == 0 || secs > RUN_TTL_SECS_MAX)
@@ -289,58 +271,32 @@ fn check(new: &NewDyno) -> Answer<()> {
             "A one-off pod can live for 1 to {RUN_TTL_SECS_MAX} seconds."
         )));
     }
-    if let Some(name) = new
-        .env
-        .keys()
-        .find(|name| CONFIG_NAMES_RESERVED.contains(&name.as_str()))
-    {
-        return Err(Problem::invalid(format!(
-            "{name} is set by Fairway and cannot be changed."
-        )));
-    }
-    let bytes: usize = new
-        .env
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.expose().len())
-        .sum();
-    if bytes > CONFIG_BYTES_MAX || new.env.values().any(|value| value.expose().contains('\0')) {
-        return Err(Problem::invalid(format!(
-            "The environment must have at most {CONFIG_BYTES_MAX} bytes and no NUL character."
-        )));
-    }
-    Ok(())
+    runs::check_environment(&new.env)
 }
 
 /// A number that none of the app's pods has.
-fn free_number(siblings: &[PodRow]) -> Answer<u32> {
-    let runs = || siblings.iter().filter(|pod| pod.kind == PodKind::Run);
-    if runs().count() >= ONE_OFFS_PER_APP_MAX {
+async fn free_number(db: &mut Db, app: &AppRow, siblings: &[PodRow]) -> Answer<u32> {
+    let one_offs = siblings.iter().filter(|pod| pod.kind == PodKind::Run);
+    let taken: Vec<u32> = one_offs.map(|pod| pod.ordinal).collect();
+    if taken.len() >= ONE_OFFS_PER_APP_MAX {
         return Err(Problem::invalid(format!(
             "The app has {ONE_OFFS_PER_APP_MAX} one-off pods already."
         ))
         .hint("Wait until some have ended, or stop them with app ps:stop."));
     }
-    let span = ONE_OFF_NUMBERS.end() - ONE_OFF_NUMBERS.start() + 1;
-    let start = rand::random::<u32>() % span;
-    (0..span)
-        .map(|step| ONE_OFF_NUMBERS.start() + (start + step) % span)
-        .find(|number| runs().all(|pod| pod.ordinal != *number))
-        .ok_or_else(|| Problem::conflict("No number for a one-off pod is free."))
+    runs::free_number(db, app, &taken).await
 }
 
 /// The size asked for, else that of the process type in the formation, else the default.
 async fn size(db: &mut Db, app: &AppRow, new: &NewDyno) -> Answer<SizeName> {
     if let Some(size) = &new.size {
-        return sizes::find(size.as_str())
-            .map(|size| size.name)
-            .ok_or_else(|| Problem::invalid(format!("Couldn't find that size ({size}).")));
+        return runs::size(size);
     }
     let rows = formation::list(db, app.id).await?;
     let row = rows
         .into_iter()
         .find(|row| Some(&row.process_type) == new.process_type.as_ref());
-    let default = || SIZE_DEFAULT.parse().expect("the default is a size's name");
-    Ok(row.map_or_else(default, |row| row.size))
+    Ok(row.map_or_else(runs::size_default, |row| row.size))
 }
 
 async fn record(

@@ -12,6 +12,7 @@ mod carry_out;
 mod load;
 mod networks;
 mod news;
+mod runs;
 mod specs;
 mod world;
 

@@ -27,7 +27,9 @@ pub mod config_vars;
 pub mod domains;
 pub mod events;
 pub mod formation;
+pub mod jobs;
 pub mod releases;
+pub mod runs;
 
 // What the platform does about it.
 pub mod cluster;

@@ -342,6 +342,7 @@ pub(crate) fn built(order: &BuildOrder) -> BuiltImage {
         processes,
         exposed_port: None,
         formation: BTreeMap::new(),
+        cron: BTreeMap::new(),
     }
 }
 

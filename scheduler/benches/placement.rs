@@ -19,6 +19,7 @@ use fairway_api::{
 use fairway_scheduler::{
     Planner,
     action::Action,
+    jobs::Jobs,
     policy::Policy,
     snapshot::{
         App, Facts, Node, NodeState, Pod, PodIntent, PodKind, Release, ReleaseType, Routers,
@@ -215,6 +216,7 @@ fn app(case: &Case, n: usize) -> App {
         id: release,
         version: 1,
         types: [(ProcessType::web(), web)].into(),
+        cron: Arc::default(),
     };
     let pod = |ordinal: u32| {
         let id = PodId::from_u128((number << 32) + u128::from(ordinal));
@@ -244,6 +246,7 @@ fn app(case: &Case, n: usize) -> App {
         name: format!("app-{n}").parse().expect("a name"),
         current: Some(release.id),
         pods: (1..=case.pods_per_app).map(pod).collect(),
+        jobs: Jobs::default(),
         releases: [(release.id, release)].into(),
         formation: BTreeMap::new(),
         placements: BTreeMap::new(),

@@ -8,7 +8,10 @@ use fairway_api::{
     names::{NodeName, ProcessType, SizeName},
 };
 
-use crate::snapshot::{App, DeploymentState, Pod, PodIntent, PodKind, Snapshot};
+use crate::{
+    jobs::JobAction,
+    snapshot::{App, DeploymentState, Pod, PodIntent, PodKind, Snapshot},
+};
 
 /// Everything to do now. All steps are one transaction: a plan is carried out whole or not at all.
 #[derive(Debug)]
@@ -74,6 +77,8 @@ pub enum Action {
         to: DeploymentState,
         deadline_at: Option<DateTime<Utc>>,
     },
+    /// Something about the app's jobs.
+    Job(JobAction),
 }
 
 /// A pod to make.
@@ -99,6 +104,7 @@ impl App {
                 pod.node = Some(node.clone());
                 pod.unplaced = None;
             }),
+            Action::Job(action) => self.jobs.apply(action, now),
             Action::Unplaced { pod, why } => {
                 self.change(*pod, |pod| pod.unplaced = Some(why.clone()));
             }

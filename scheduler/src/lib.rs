@@ -4,10 +4,10 @@
 //! [`Planner`] is the same with a memory, for whoever plans again and again:
 //!
 //! ```text
-//! Snapshot ──> drain ──> place ──> rollout ──> slots ──> one_off ──> Plan
-//!    ^         (stop,    (which    (deploy)    (scale,   (run, the     │
-//!    │         remove)   machine)              restart)  release phase)│
-//!    └────────── again, until no rule has anything to add ─────────────┘
+//! Snapshot ──> drain ──> place ──> rollout ──> slots ──> jobs ──> one_off ──> Plan
+//!    ^         (stop,    (which    (deploy)    (scale,   (cron,   (run, the     │
+//!    │         remove)   machine)              restart)  batch)   release phase)│
+//!    └────────── again, until no rule has anything to add ──────────────────────┘
 //! ```
 //!
 //! Nothing here does I/O, waits, reads a clock or rolls dice: the time and fresh ids are
@@ -41,6 +41,8 @@ pub mod rollout;
 pub mod beside;
 
 pub mod slots;
+
+pub mod jobs;
 
 pub mod one_off;
 

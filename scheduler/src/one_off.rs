@@ -28,7 +28,7 @@ pub(crate) fn end(app: &App, pass: &mut Pass<'_>) {
         .filter(|pod| pod.intent == PodIntent::Wanted)
     {
         let over = match pod.kind {
-            PodKind::Service => false,
+            PodKind::Service | PodKind::Job => false,
             PodKind::ReleasePhase => !is_awaited(app, pod),
             PodKind::Run => pod.gone || is_over(pod, pass),
         };

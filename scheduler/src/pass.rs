@@ -65,9 +65,24 @@ impl<'a> Pass<'a> {
 
     /// Adds a new pod and gives its id.
     pub(crate) fn create(&mut self, new: impl FnOnce(PodId) -> NewPod) -> PodId {
-        let id = (self.ids)();
+        let id = self.id();
         self.act(Action::Create(new(id)));
         id
+    }
+
+    /// A fresh id.
+    pub(crate) fn id(&mut self) -> PodId {
+        (self.ids)()
+    }
+
+    /// True when the pod's machine is no more, or is taken for lost.
+    pub(crate) fn is_lost(&self, pod: &Pod) -> bool {
+        let Some(here) = &pod.node else {
+            return pod.gone;
+        };
+        let node = self.nodes.get(here);
+        pod.gone
+            || node.is_none_or(|node| node.state == NodeState::Lost && !self.held.contains(here))
     }
 
     /// The generation of the table that this plan publishes. Asking for it is what makes the plan

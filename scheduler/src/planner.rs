@@ -19,7 +19,7 @@ use crate::{
     action::{Action, Decision, Step},
     drain,
     failure::{self, MassFailure},
-    one_off,
+    jobs, one_off,
     pass::{Around, Pass},
     place::{self, Bound, Places},
     policy::Policy,
@@ -36,7 +36,13 @@ const ROUNDS_MAX: usize = 64;
 type Rule = fn(&App, &mut Pass<'_>);
 
 /// In this order, so that within one round a deployment's pods are made after it began.
-const RULES: [Rule; 3] = [rollout::advance, slots::keep, one_off::end];
+const RULES: [Rule; 5] = [
+    rollout::advance,
+    slots::keep,
+    jobs::start,
+    jobs::drive,
+    one_off::end,
+];
 
 /// The snapshot, and what has changed in it since the last plan.
 #[derive(Debug)]
@@ -53,6 +59,7 @@ pub struct Planner {
     bound: Bound,
     places: Places,
     mass_failure: MassFailure,
+    planned_at: Option<DateTime<Utc>>,
 }
 
 /// What apps wait for that nobody tells them.
@@ -94,6 +101,7 @@ impl Planner {
             bound,
             places: Places::default(),
             mass_failure: MassFailure::default(),
+            planned_at: None,
         }
     }
 
@@ -325,6 +333,14 @@ impl Planner {
         let mut due = std::mem::take(&mut self.dirty);
         let reached = self.waits.by_time.iter().take_while(|(at, _)| *at <= now);
         due.extend(reached.map(|(_, app)| *app));
+        // A clock that was set back leaves times that nobody would wait for any more.
+        if self
+            .planned_at
+            .replace(now)
+            .is_some_and(|before| now < before)
+        {
+            due.extend(self.waits.at.keys().copied());
+        }
         let live: BTreeSet<_> = self.snapshot.routers.live_names(now).cloned().collect();
         if std::mem::take(&mut self.routers_changed) || live != self.live_routers {
             due.extend(self.waits.routers.iter().copied());

@@ -310,7 +310,7 @@ fn fail(app: &App, deployment: &Deployment, failure: Failure, pass: &mut Pass<'_
         // release once more.
         let started_for_it = pod.release == deployment.release
             && Some(pod.release) != app.current
-            && pod.kind != PodKind::Run;
+            && matches!(pod.kind, PodKind::Service | PodKind::ReleasePhase);
         if started_for_it && pod.intent == PodIntent::Wanted {
             if serves {
                 drain::retire(pod, pass);

@@ -5,16 +5,22 @@
 
 mod deployment;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 pub use self::deployment::{Deployment, DeploymentState, Failure};
-use crate::policy::Policy;
+use crate::{
+    jobs::{Cron, Jobs},
+    policy::Policy,
+};
 use chrono::{DateTime, Duration, Utc};
 use fairway_api::{
     checks::STARTUP_DEADLINE_SECS_DEFAULT,
     ids::{AppId, DeploymentId, PodId, ReleaseId},
     names::{AppName, Architecture, NodeName, ProcessType, RouterName, SizeName},
-    placement::{Labels, NodeKind, Placement, Taint, TaintEffect},
+    placement::{Labels, NodeKind, Placement, Priority, Taint, TaintEffect},
     pods::{PodPhase, PodStatus},
     routes::CanaryTally,
     sizes::Resources,
@@ -25,6 +31,14 @@ use fairway_api::{
 pub const ROUTER_LIVE_SECS: i64 = 15;
 /// The process type whose command runs before a release goes live; it has no formation.
 pub const RELEASE_PHASE_TYPE: &str = "release";
+
+/// Jobs can wait, services cannot: they give way.
+static JOB_PLACEMENT: LazyLock<Arc<Placement>> = LazyLock::new(|| {
+    Arc::new(Placement {
+        priority: Priority::Low,
+        ..Placement::default()
+    })
+});
 
 /// Everything that decides what should run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +68,7 @@ pub struct App {
     /// Those that have not ended, oldest first.
     pub deployments: Vec<Deployment>,
     pub pods: BTreeMap<PodId, Pod>,
+    pub jobs: Jobs,
 }
 
 /// How many pods of one process type, and how large.
@@ -70,6 +85,8 @@ pub struct Release {
     pub version: u64,
     /// Empty for a release without an image.
     pub types: BTreeMap<ProcessType, ReleaseType>,
+    /// What runs by schedule while it serves.
+    pub cron: Cron,
 }
 
 /// One process type of a release.
@@ -117,6 +134,8 @@ pub enum PodKind {
     ReleasePhase,
     /// Somebody's one-off command.
     Run,
+    /// Part of a job.
+    Job,
 }
 
 /// What is wanted of a pod.
@@ -201,6 +220,9 @@ impl App {
 
     /// Where a pod may run: as somebody said for its process type, else as its release does.
     pub fn placement(&self, pod: &Pod) -> Arc<Placement> {
+        if pod.kind == PodKind::Job {
+            return Arc::clone(&JOB_PLACEMENT);
+        }
         let of_release = || {
             let release = self.releases.get(&pod.release)?;
             Some(&release.types.get(&pod.process_type)?.placement)

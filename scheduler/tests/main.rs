@@ -6,6 +6,7 @@
 )]
 
 mod autoscale;
+mod jobs;
 mod placement;
 mod props;
 mod scenarios;

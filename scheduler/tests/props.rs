@@ -105,8 +105,9 @@ fn pod(
         PodKind::Service,
         PodKind::ReleasePhase,
         PodKind::Run,
+        PodKind::Job,
     ];
-    let kind = kinds[usize::from(kind) % 4];
+    let kind = kinds[usize::from(kind) % 5];
     let name = ["web", "worker", "web"][usize::from(release) % 3];
     let now = start();
     let bound = (nodes > 0 && node > 40).then(|| -> NodeName {

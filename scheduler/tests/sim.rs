@@ -399,7 +399,7 @@ impl Sim {
                     assert!(!runs, "{pod:?} is forgotten and still runs");
                 }
             }
-            Action::Create(_) | Action::Bind { .. } | Action::Unplaced { .. } => {}
+            Action::Create(_) | Action::Bind { .. } | Action::Unplaced { .. } | Action::Job(_) => {}
         }
     }
 

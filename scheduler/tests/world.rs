@@ -16,6 +16,7 @@ use fairway_api::{
 use fairway_scheduler::{
     Planner,
     action::{Action, Step},
+    jobs::{JobAction, Jobs},
     plan,
     policy::Policy,
     snapshot::{
@@ -101,6 +102,7 @@ impl World {
             placements: BTreeMap::new(),
             deployments: vec![],
             pods: BTreeMap::new(),
+            jobs: Jobs::default(),
         };
         self.snapshot.apps.insert(id, app);
         id
@@ -263,6 +265,7 @@ impl World {
                 id,
                 version,
                 types: types.collect(),
+                cron: Arc::default(),
             },
         );
         app.deployments.push(Deployment {
@@ -445,6 +448,7 @@ impl World {
             }
             Action::Stop { pod: id } => format!("stop {}", pod(id)),
             Action::Remove { pod: id } => format!("remove {}", pod(id)),
+            Action::Job(action) => job(action),
             Action::Advance {
                 deployment,
                 to,
@@ -513,6 +517,28 @@ impl World {
             .unwrap();
         }
         text
+    }
+}
+
+fn job(action: &JobAction) -> String {
+    match action {
+        JobAction::Decide { job, decided } => match decided {
+            Some(decided) => format!("job {job}: decided until {}", decided.until),
+            None => format!("job {job}: no schedule"),
+        },
+        JobAction::Start(new) => {
+            let (name, at) = (new.name(), new.scheduled_at.format("%H:%M"));
+            format!("run {name} of {at} begins, {} missed", new.missed)
+        }
+        JobAction::Miss(new, why) => format!("run {} is missed: {why}", new.name()),
+        JobAction::InTheWay { times, .. } => format!("a run is in the way {times} times"),
+        JobAction::Progress { progress, .. } => {
+            format!(
+                "a run goes on: {} succeeded, {} failed",
+                progress.succeeded, progress.failed
+            )
+        }
+        JobAction::End { end, .. } => format!("a run ends: {:?}", end.outcome),
     }
 }
 

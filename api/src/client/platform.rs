@@ -19,6 +19,7 @@ use crate::{
     events::Event,
     formation::{Formation, FormationBatch},
     ids::{AdmissionId, BuildId, TokenId},
+    jobs::{Job, JobPatch, NewRun, Run},
     keys::{Key, NewKey},
     logs::{LogSession, NewLogSession},
     names::{AppName, Email, Hostname, ServiceName},
@@ -235,6 +236,57 @@ impl Client {
     pub async fn stop_dyno(&self, app: &AppName, dyno: &str) -> Result<(), ClientError> {
         let path = format!("/apps/{app}/dynos/{}/actions/stop", segment(dyno));
         self.tell(Method::POST, &path, &()).await
+    }
+
+    /// Jobs of the app's current release.
+    pub async fn jobs(&self, app: &AppName) -> Result<Vec<Job>, ClientError> {
+        self.get(&format!("/apps/{app}/jobs")).await
+    }
+
+    /// One job.
+    pub async fn job(&self, app: &AppName, job: &str) -> Result<Job, ClientError> {
+        self.get(&format!("/apps/{app}/jobs/{}", segment(job)))
+            .await
+    }
+
+    /// Suspends a job or resumes it.
+    pub async fn update_job(
+        &self,
+        app: &AppName,
+        job: &str,
+        patch: &JobPatch,
+    ) -> Result<Job, ClientError> {
+        let path = format!("/apps/{app}/jobs/{}", segment(job));
+        self.call(Method::PATCH, &path, patch).await
+    }
+
+    /// Runs a job now.
+    pub async fn start_job(&self, app: &AppName, job: &str) -> Result<Run, ClientError> {
+        let path = format!("/apps/{app}/jobs/{}/runs", segment(job));
+        self.call(Method::POST, &path, &()).await
+    }
+
+    /// The app's newest runs, newest first.
+    pub async fn runs(&self, app: &AppName) -> Result<Vec<Run>, ClientError> {
+        self.get(&format!("/apps/{app}/runs")).await
+    }
+
+    /// One run by id or name.
+    pub async fn run_info(&self, app: &AppName, run: &str) -> Result<Run, ClientError> {
+        self.get(&format!("/apps/{app}/runs/{}", segment(run)))
+            .await
+    }
+
+    /// Runs a command in one pod or many.
+    pub async fn start_run(&self, app: &AppName, run: &NewRun) -> Result<Run, ClientError> {
+        self.call(Method::POST, &format!("/apps/{app}/runs"), run)
+            .await
+    }
+
+    /// Ends a run.
+    pub async fn stop_run(&self, app: &AppName, run: &str) -> Result<Run, ClientError> {
+        let path = format!("/apps/{app}/runs/{}/actions/stop", segment(run));
+        self.call(Method::POST, &path, &()).await
     }
 
     /// The app's config vars.

@@ -68,7 +68,7 @@ pub fn pod_spec(pod: &Pod, runs: &Runs<'_>) -> Option<PodSpec> {
         stop: process.stop.unwrap_or_default(),
         restart: match pod.kind {
             PodKind::Service => RestartPolicy::Always,
-            PodKind::ReleasePhase | PodKind::Run => RestartPolicy::Never,
+            PodKind::ReleasePhase | PodKind::Run | PodKind::Job => RestartPolicy::Never,
         },
         time_to_live_secs: runs.one_off.map(|one_off| one_off.time_to_live_secs),
         attach: runs.one_off.and_then(|one_off| one_off.attach.clone()),

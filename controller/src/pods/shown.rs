@@ -32,7 +32,7 @@ pub(super) fn dyno(
         app: app.app(),
         name: pod.name.clone(),
         process_type: match pod.kind {
-            PodKind::Run => "run".into(),
+            PodKind::Run | PodKind::Job => "run".into(),
             PodKind::Service | PodKind::ReleasePhase => pod.process_type.to_string(),
         },
         command,

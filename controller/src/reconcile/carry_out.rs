@@ -13,7 +13,7 @@ use fairway_scheduler::{
     snapshot::{DeploymentState, Pod},
 };
 
-use super::{news, world::World};
+use super::{news, runs, world::World};
 use crate::{
     deploy,
     state::AppState,
@@ -55,7 +55,8 @@ pub(super) async fn write(
         network::free_subnets(&mut tx).await?;
         network::set_subnet(&mut tx, machine, now).await?;
     }
-    for (app, event) in news::events(world, decision) {
+    let told = news::events(world, decision);
+    for (app, event) in told.into_iter().chain(runs::events(world, decision, now)) {
         let app = world.apps.get(&app).map(|known| known.row.app());
         let (kind, message) = (event.kind, &event.message);
         events::record(&mut tx, app.as_ref(), ACTOR_PLATFORM, kind, message).await?;
@@ -90,7 +91,7 @@ fn changed_pods<'a>(world: &'a World, decision: &Decision) -> Vec<(AppId, &'a Po
             Action::Switch { retire, .. } => {
                 ids.extend(retire.iter().map(|pod| (step.app, *pod)));
             }
-            Action::Remove { .. } | Action::Advance { .. } => {}
+            Action::Remove { .. } | Action::Advance { .. } | Action::Job(_) => {}
         }
     }
     ids.extend(world.news.pods.iter().map(|(pod, (app, _))| (*app, *pod)));
@@ -118,6 +119,7 @@ impl Writer<'_> {
             | Action::Retire { .. }
             | Action::Stop { .. }
             | Action::Remove { .. } => Ok(()),
+            Action::Job(action) => runs::write(self.db, self.app, action, now).await,
             Action::Advance {
                 deployment,
                 to,

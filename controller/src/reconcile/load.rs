@@ -1,6 +1,8 @@
 //! Apps as the database has them, in the planner's words, and beside them what the planner does
 //! not need to know.
 
+mod jobs;
+
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::Arc,
@@ -11,7 +13,7 @@ use fairway_api::{
     build_orders::BuiltImage,
     checks::STARTUP_DEADLINE_SECS_DEFAULT,
     dynos::RUN_TTL_SECS_MAX,
-    ids::{AppId, DeploymentId, PodId, ReleaseId},
+    ids::{AppId, DeploymentId, PodId, ReleaseId, RunId},
     names::{Hostname, ProcessType, SizeName},
     network::Admission,
     reach::NetworkRule,
@@ -19,6 +21,8 @@ use fairway_api::{
 };
 use fairway_scheduler::snapshot::{App, Deployment, Pod, PodKind, Release, ReleaseType, Want};
 
+pub(super) use self::jobs::KnownRun;
+use self::jobs::{cron, known_run, remembered};
 use super::specs::Specs;
 use crate::{
     deploy::spec::web_port,
@@ -30,9 +34,11 @@ use crate::{
         deployments::{self, DeploymentRow},
         domains,
         formation::{self, FormationRow},
+        jobs::{self as stored_jobs, JobRow},
         network,
         pods::{self, PodRow},
         releases::ReleaseRow,
+        runs::{self, RunRow, Taken},
     },
 };
 
@@ -50,6 +56,8 @@ pub(super) struct Known {
     pub(super) releases: BTreeMap<ReleaseId, Arc<ReleaseRow>>,
     /// What only one-off pods have, sealed.
     pub(super) one_offs: BTreeMap<PodId, String>,
+    /// Runs that have not ended.
+    pub(super) runs: BTreeMap<RunId, KnownRun>,
     pub(super) edge: Edge,
     pub(super) reach: Reach,
 }
@@ -63,6 +71,9 @@ struct Rows {
     formation: Vec<FormationRow>,
     hostnames: Vec<Hostname>,
     reach: Reach,
+    jobs: Vec<JobRow>,
+    runs: Vec<RunRow>,
+    taken: Vec<Taken>,
 }
 
 /// Reads every app.
@@ -101,6 +112,21 @@ pub(super) async fn all(db: &mut Db, specs: &mut Specs) -> Result<Vec<(App, Know
             rows.reach.external.push(row.name);
         }
     }
+    for job in stored_jobs::all(db).await? {
+        if let Some(rows) = rows.get_mut(&job.app) {
+            rows.jobs.push(job);
+        }
+    }
+    for run in runs::open(db).await? {
+        if let Some(rows) = rows.get_mut(&run.app) {
+            rows.runs.push(run);
+        }
+    }
+    for taken in runs::taken(db, None).await? {
+        if let Some(rows) = rows.get_mut(&taken.app) {
+            rows.taken.push(taken);
+        }
+    }
     let mut loaded = Vec::with_capacity(rows.len());
     for rows in rows.into_values() {
         loaded.push(rows.assemble(db, specs).await?);
@@ -135,6 +161,9 @@ pub(super) async fn one(
                 .collect(),
             external: external.into_iter().map(|row| row.name).collect(),
         },
+        jobs: stored_jobs::of_app(db, id).await?,
+        runs: runs::open_of(db, id).await?,
+        taken: runs::taken(db, Some(id)).await?,
     };
     Ok(Some(rows.assemble(db, specs).await?))
 }
@@ -148,6 +177,9 @@ impl Rows {
             formation: vec![],
             hostnames: vec![],
             reach: Reach::default(),
+            jobs: vec![],
+            runs: vec![],
+            taken: vec![],
         }
     }
 
@@ -175,6 +207,7 @@ impl Rows {
             formation: self.formation.into_iter().map(want).collect(),
             deployments: self.deployments.iter().map(deployment).collect(),
             pods: self.pods.iter().map(|row| (row.id, pod(row))).collect(),
+            jobs: remembered(&self.jobs, &self.runs, &self.taken),
         };
         let one_offs = self
             .pods
@@ -185,6 +218,7 @@ impl Rows {
             deployments: self.deployments.into_iter().map(|it| (it.id, it)).collect(),
             releases,
             one_offs: one_offs.collect(),
+            runs: self.runs.into_iter().map(known_run).collect(),
             edge,
             reach: self.reach,
         };
@@ -199,6 +233,7 @@ impl Rows {
         let underway = self.deployments.iter().map(|deployment| deployment.release);
         let warm = self.deployments.iter().filter_map(|it| it.state.warm());
         let running = self.pods.iter().map(|pod| pod.release);
+        let running = running.chain(self.runs.iter().map(|run| run.release));
         let mut releases = BTreeMap::new();
         for id in self
             .app
@@ -236,6 +271,7 @@ fn release(row: &Arc<ReleaseRow>) -> Release {
         id: row.id,
         version: row.version,
         types: row.image.as_ref().map(release_types).unwrap_or_default(),
+        cron: cron(row),
     }
 }
 

@@ -18,7 +18,7 @@ use fairway_scheduler::{
 };
 
 use self::deployments::Move;
-use super::world::World;
+use super::{runs, world::World};
 use crate::{
     deploy::{one_off::OneOff, output},
     state::AppState,
@@ -87,6 +87,18 @@ pub(super) async fn announce(
         print(state, build, &deployments::lines(&it, now)).await;
     }
     for step in &decision.steps {
+        if let Action::Job(action) = &step.action
+            && let Some((process, text)) = runs::last_line(world, step.app, action)
+        {
+            state.logs.append_app(LogLine {
+                app: step.app,
+                at: now,
+                source: LogSource::Fairway,
+                process,
+                pod: None,
+                text,
+            });
+        }
         if let Action::Remove { pod } = &step.action
             && let Some(pod) = decision.removed.get(pod)
         {

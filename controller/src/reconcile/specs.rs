@@ -15,9 +15,9 @@ use fairway_api::{
     pods::PodSpec,
     releases::ReleaseStatus,
 };
-use fairway_scheduler::snapshot::{App, Pod, PodIntent};
+use fairway_scheduler::snapshot::{App, Pod, PodIntent, PodKind};
 
-use super::world::World;
+use super::{load::Known, world::World};
 use crate::{
     config_vars::{self, ConfigVarsError},
     deploy::{
@@ -25,6 +25,8 @@ use crate::{
         spec::{Runs, pod_spec},
     },
     orchestrator::{Intent, NodeIntent},
+    runs::Work,
+    secrets::SecretsError,
     state::AppState,
     store::{
         Db, StoreError,
@@ -110,11 +112,14 @@ impl Specs {
             return Ok(None);
         };
         let config = self.config(state, app.id, release.config_version).await?;
-        let opened = known
-            .one_offs
-            .get(&pod.id)
-            .map(|sealed| OneOff::open(sealed, &state.secrets, pod.id))
-            .transpose();
+        let opened = if pod.kind == PodKind::Job {
+            work(state, known, release, app, pod)
+        } else {
+            let sealed = known.one_offs.get(&pod.id);
+            sealed
+                .map(|sealed| OneOff::open(sealed, &state.secrets, pod.id))
+                .transpose()
+        };
         let (Some(config), Ok(one_off)) = (config, opened) else {
             tracing::error!(pod = %pod.id, "a pod cannot run: its secrets do not open");
             return Ok(None);
@@ -185,6 +190,26 @@ impl Specs {
         self.kept_images.remove(&app);
         self.releases.remove(&app);
     }
+}
+
+/// What the pod of a job does; `None` for one whose run is over.
+fn work(
+    state: &AppState,
+    known: &Known,
+    release: &ReleaseRow,
+    app: &App,
+    pod: &Pod,
+) -> Result<Option<OneOff>, SecretsError> {
+    let Some((run, index)) = app.jobs.run_of(pod.id) else {
+        return Ok(None);
+    };
+    let Some(order) = known.runs.get(&run.id) else {
+        return Ok(None);
+    };
+    let (sealed, job) = (order.work.as_deref(), run.job.as_ref());
+    let job = job.map(AsRef::as_ref);
+    let work = Work::of(sealed, &state.secrets, run.id, job, release)?;
+    Ok(work.map(|work| work.for_pod(run, index, order.scheduled_at)))
 }
 
 async fn images_to_keep(

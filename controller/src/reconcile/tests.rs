@@ -1,6 +1,7 @@
 //! The whole way of a push and of everything else that the loop does: the real handlers, database
 //! and loop, with an agent and a router that the test plays.
 
+mod jobs;
 mod platform;
 mod rollouts;
 
@@ -386,6 +387,16 @@ async fn a_one_off_pod_runs_ends_and_shows_its_exit_code() {
                 .any(|it| it["exit_code"] == 7 && it["state"] == "down")
         })
         .await;
+    let runs = platform.get("/apps/shop/runs").await;
+    let kept = &runs.as_array().unwrap()[0];
+    assert_eq!(
+        (&kept["name"], &kept["state"]),
+        (&json!(name), &json!("failed"))
+    );
+    assert_eq!(
+        (&kept["exit_code"], &kept["command"]),
+        (&json!(7), &json!("echo $SECRET"))
+    );
     let stop = format!("/apps/shop/dynos/{name}/actions/stop");
     platform
         .rig

@@ -18,12 +18,14 @@ use fairway_api::{
 use fairway_scheduler::{
     Planner,
     action::{Action, Decision, Step},
+    jobs::JobAction,
     snapshot::{App, Facts, Node, NodeState, PodIntent, Router, Routers, Snapshot},
 };
 
 use super::{
     load::{self, Known},
     networks::{self, Networks, NewSubnets},
+    runs,
     specs::Specs,
 };
 use crate::{
@@ -388,6 +390,12 @@ impl World {
                 | Action::Retire { .. }
                 | Action::Remove { .. }
                 | Action::Advance { .. } => {}
+                Action::Job(JobAction::Start(new)) => {
+                    if let Some(known) = self.apps.get_mut(&step.app) {
+                        known.runs.insert(new.id, runs::known(new));
+                    }
+                }
+                Action::Job(_) => {}
             }
         }
         for id in &decision.looked_at {
@@ -417,6 +425,9 @@ impl World {
             match &step.action {
                 Action::Remove { pod } => {
                     known.one_offs.remove(pod);
+                }
+                Action::Job(JobAction::End { run, .. }) => {
+                    known.runs.remove(run);
                 }
                 Action::Advance { .. } | Action::Switch { .. } => {
                     let Some(app) = snapshot.apps.get(&step.app) else {

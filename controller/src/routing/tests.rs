@@ -3,7 +3,10 @@ use fairway_api::{
     ids::PodId,
     pods::{PodPhase, PodStatus},
 };
-use fairway_scheduler::snapshot::{Pod, PodIntent, PodKind};
+use fairway_scheduler::{
+    jobs::Jobs,
+    snapshot::{Pod, PodIntent, PodKind},
+};
 
 use super::*;
 
@@ -50,6 +53,7 @@ fn routes_of(pods: Vec<Pod>, edge: &Edge) -> Vec<Route> {
         placements: BTreeMap::new(),
         deployments: vec![],
         pods: pods.into_iter().map(|pod| (pod.id, pod)).collect(),
+        jobs: Jobs::default(),
     };
     let mut routing = Routing::default();
     routing.claim(APP, &[], &edge.hostnames);

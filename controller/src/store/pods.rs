@@ -6,7 +6,10 @@ use fairway_api::{
     names::{NodeName, ProcessType, SizeName},
     pods::PodStatus,
 };
-use fairway_scheduler::snapshot::{Pod, PodIntent, PodKind};
+use fairway_scheduler::{
+    jobs::JOB_TYPE,
+    snapshot::{Pod, PodIntent, PodKind},
+};
 use sqlx::{QueryBuilder, Sqlite, query, sqlite::SqliteRow};
 
 use super::{
@@ -51,7 +54,7 @@ impl PodRow {
             id: row.parsed("id")?,
             app: row.parsed("app_id")?,
             release: row.parsed("release_id")?,
-            kind: kind_of(&row.text("kind")?),
+            kind: kind_of(&row.text("kind")?, &row.text("process_type")?),
             process_type: row.parsed("process_type")?,
             name: row.text("name")?,
             ordinal: row.number("ordinal")?,
@@ -71,14 +74,16 @@ fn word_of(kind: PodKind) -> &'static str {
     match kind {
         PodKind::Service => "service",
         PodKind::ReleasePhase => "release-phase",
-        PodKind::Run => "run",
+        // Told apart by the process type, which is only a name for both.
+        PodKind::Run | PodKind::Job => "run",
     }
 }
 
 /// The column has a `CHECK`, so that there is no other word.
-fn kind_of(word: &str) -> PodKind {
+fn kind_of(word: &str, process_type: &str) -> PodKind {
     match word {
         "release-phase" => PodKind::ReleasePhase,
+        "run" if process_type == JOB_TYPE => PodKind::Job,
         "run" => PodKind::Run,
         _ => PodKind::Service,
     }

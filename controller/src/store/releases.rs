@@ -158,6 +158,8 @@ pub async fn with_image(db: &mut Db) -> Result<Vec<Candidate>, StoreError> {
         "SELECT releases.id, releases.app_id, releases.status, releases.image,
                 COALESCE(releases.id = apps.current_release_id, FALSE)
                 OR EXISTS (SELECT 1 FROM pods WHERE pods.release_id = releases.id)
+                OR EXISTS (SELECT 1 FROM runs
+                           WHERE runs.release_id = releases.id AND runs.state = 'running')
                 OR EXISTS (SELECT 1 FROM deployments d
                            WHERE d.release_id = releases.id
                              AND d.state IN ('queued', 'release-phase', 'starting', 'switching'))

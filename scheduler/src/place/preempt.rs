@@ -1,7 +1,8 @@
 //! Room for a pod of higher priority at the cost of pods of strictly lower priority.
 //!
-//! Nothing is taken away from a pod that could have been placed otherwise, from one-off commands,
-//! or from a process type that has as many pods missing already as its disruption budget allows.
+//! Nothing is taken away from a pod that could have been placed otherwise, from one-off commands
+//! (pods of jobs are made again), or from a process type that has as many pods missing already as
+//! its disruption budget allows.
 //! A pod for which others leave keeps its claim on the machine: it is worked out again in each
 //! plan from who is leaving, so nothing has to be remembered.
 
@@ -38,7 +39,9 @@ pub(crate) fn lowest(apps: &BTreeMap<AppId, App>) -> Priority {
         let said = app.placements.values();
         let types = app.releases.values().flat_map(|it| it.types.values());
         let said = said.map(|it| it.priority).min();
+        let jobs = (!app.jobs.runs.is_empty()).then_some(Priority::Low);
         said.into_iter()
+            .chain(jobs)
             .chain(types.map(|it| it.placement.priority))
             .min()
     };
@@ -81,7 +84,7 @@ fn way(
         }
         if pod.intent != PodIntent::Wanted {
             room.give_back(resources(&pod.size));
-        } else if pod.kind == PodKind::Service {
+        } else if matches!(pod.kind, PodKind::Service | PodKind::Job) {
             candidates.push((of, Reverse(pod.created_at), app, pod));
         }
     }
@@ -130,8 +133,8 @@ struct Budgets<'a>(BTreeMap<(AppId, &'a ProcessType), u32>);
 impl<'a> Budgets<'a> {
     /// True if the pod may go; it counts as gone from then on.
     fn allow(&mut self, app: &'a App, pod: &'a Pod) -> bool {
-        // Nobody misses a pod that does not serve.
-        if Some(pod.release) != app.current || !pod.is_up() {
+        // Nobody misses a pod that does not serve, and a job's comes again.
+        if pod.kind == PodKind::Job || Some(pod.release) != app.current || !pod.is_up() {
             return true;
         }
         let left = self

@@ -213,9 +213,9 @@ impl Container {
     fn live_on(&mut self, dice: &mut Dice, fate: fn(&mut Dice) -> Fate) {
         self.word = match (self.kind, self.fate, self.word) {
             (_, _, "pending") => "starting",
-            (PodKind::ReleasePhase | PodKind::Run, Fate::Ready, _) => "exit:0",
-            (PodKind::ReleasePhase | PodKind::Run, Fate::Hangs, _) => "ready",
-            (PodKind::ReleasePhase | PodKind::Run, _, _) => "exit:1",
+            (PodKind::ReleasePhase | PodKind::Run | PodKind::Job, Fate::Ready, _) => "exit:0",
+            (PodKind::ReleasePhase | PodKind::Run | PodKind::Job, Fate::Hangs, _) => "ready",
+            (PodKind::ReleasePhase | PodKind::Run | PodKind::Job, _, _) => "exit:1",
             (_, Fate::Ready, _) => "ready",
             (_, Fate::Crashes, _) => "crash:1",
             (_, Fate::NeverReady, _) => "never-ready",

@@ -233,6 +233,7 @@ impl Bench {
                 },
             )]
             .into(),
+            cron: [].into(),
         };
         let result = BuildResult::Succeeded(image);
         self.builder.finish_build(order.id, &result).await?;

@@ -41,6 +41,7 @@ pub(crate) fn image(types: &[&str]) -> BuiltImage {
         processes: types.iter().map(process).collect(),
         exposed_port: None,
         formation: BTreeMap::new(),
+        cron: BTreeMap::new(),
     }
 }
 
