@@ -13,6 +13,7 @@ mod dns;
 mod domains;
 mod events;
 mod git_remote;
+mod jobs;
 mod keys;
 mod logs;
 mod maintenance;
@@ -20,6 +21,7 @@ mod network;
 mod ps;
 mod releases;
 mod run;
+mod runs;
 
 use clap::Subcommand;
 
@@ -40,6 +42,10 @@ pub(crate) enum Command {
     Ps(ps::Command),
     #[command(flatten)]
     Run(run::Command),
+    #[command(flatten)]
+    Runs(runs::Command),
+    #[command(flatten)]
+    Jobs(jobs::Command),
     #[command(flatten)]
     Logs(logs::Command),
     #[command(flatten)]
@@ -71,8 +77,10 @@ pub(crate) enum Command {
 /// Runs a command and gives the exit code.
 pub(crate) async fn run(command: Command, session: &Session) -> Result<u8, Failure> {
     let done = match command {
-        // The only one whose exit code is not its own.
+        // The only ones whose exit code may be that of something else.
         Command::Run(command) => return command.run(session).await,
+        Command::Jobs(command) => return command.run(session).await,
+        Command::Runs(command) => command.run(session).await,
         Command::Accounts(command) => command.run(session).await,
         Command::Authorizations(command) => command.run(session).await,
         Command::Apps(command) => command.run(session).await,

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 /// Topics in the order a new user needs them, each with its commands.
-const TOPICS: [(&str, &[&str]); 9] = [
+const TOPICS: [(&str, &[&str]); 10] = [
     ("Start", &["login", "create", "git:remote", "open"]),
     (
         "Apps",
@@ -32,7 +32,21 @@ const TOPICS: [(&str, &[&str]); 9] = [
             "ps:stop",
             "run",
             "run:detached",
+            "run:list",
+            "run:info",
+            "run:stop",
             "logs",
+        ],
+    ),
+    (
+        "Jobs",
+        &[
+            "jobs",
+            "jobs:info",
+            "jobs:start",
+            "jobs:suspend",
+            "jobs:resume",
+            "jobs:run",
         ],
     ),
     (

@@ -28,6 +28,7 @@ mod session;
 mod attach;
 mod commands;
 mod config_file;
+mod duration;
 mod log_lines;
 mod scale;
 mod span;

@@ -187,7 +187,7 @@ impl WhatArgs {
 
 /// Heroku takes `-a APP` after the command, most tools pass it on. Guessing wrong would run the
 /// command on another app, so neither is done.
-fn refuse_misplaced(command: &[String]) -> Result<(), Failure> {
+pub(super) fn refuse_misplaced(command: &[String]) -> Result<(), Failure> {
     let named = command.windows(2).find_map(|pair| {
         let [option, value] = pair else { return None };
         let ours = matches!(option.as_str(), "-a" | "--app");
@@ -210,7 +210,7 @@ fn refuse_misplaced(command: &[String]) -> Result<(), Failure> {
 
 /// One word is a shell command line and stays as it is; several words reach the program as exactly
 /// these words. Variables in front of the program stay variables.
-fn command_line(words: &[String]) -> Result<String, Failure> {
+pub(super) fn command_line(words: &[String]) -> Result<String, Failure> {
     if let [line] = words {
         return Ok(line.clone());
     }
@@ -233,7 +233,7 @@ fn command_line(words: &[String]) -> Result<String, Failure> {
         .map_err(|error| Failure::usage(format!("the command: {error}")))
 }
 
-fn parse_variable(text: &str) -> Result<(ConfigName, Secret), String> {
+pub(super) fn parse_variable(text: &str) -> Result<(ConfigName, Secret), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     let name = name
         .parse::<ConfigName>()

@@ -258,6 +258,21 @@ fn of_shop(method: &Method, path: &[&str], body: &Value, base: &str) -> Option<V
             "logplex_url": format!("{base}/streams/log"),
             "created_at": "2026-11-21T21:30:43Z", "updated_at": "2026-11-21T21:30:43Z",
         }),
+        _ => return jobs_of_shop(method, path, body),
+    })
+}
+
+fn jobs_of_shop(method: &Method, path: &[&str], body: &Value) -> Option<Value> {
+    Some(match (method.as_str(), path) {
+        ("GET", ["jobs"]) => json!([fix::job(false)]),
+        ("GET", ["jobs", "nightly"]) => fix::job(false),
+        ("PATCH", ["jobs", "nightly"]) => fix::job(body["suspended"] == json!(true)),
+        ("POST", ["jobs", "nightly", "runs"]) => fix::run("nightly.4821", "running", None),
+        ("GET", ["runs"]) => fix::runs(),
+        // Looked at once, it has ended.
+        ("GET", ["runs", _]) => fix::run("nightly.10002", "failed", Some(3)),
+        ("POST", ["runs"]) => fix::run("import.4821", "running", None),
+        ("POST", ["runs", name, "actions", "stop"]) => fix::run(name, "cancelled", None),
         _ => return None,
     })
 }

@@ -95,6 +95,40 @@ pub(crate) fn dynos() -> Value {
     json!([dyno("web.1", None), old, crashed, ended])
 }
 
+pub(crate) fn run(name: &str, state: &str, exit_code: Option<i64>) -> Value {
+    let job = name.starts_with("nightly").then_some("nightly");
+    let reason = exit_code
+        .filter(|code| *code != 0)
+        .map(|code| format!("exited with code {code}"));
+    json!({
+        "id": uuid(80), "app": app_ref(), "name": name, "job": job, "command": "bin/report",
+        "state": state, "reason": reason, "exit_code": exit_code,
+        "release": { "id": uuid(30), "version": 8 }, "size": "standard-1x",
+        "completions": 1, "parallelism": 1, "retries": 2, "timeout": 3_600, "succeeded": 0,
+        "active": 0, "failed": 3, "scheduled_at": job.map(|_| AT), "skipped": 4,
+        "actor": if job.is_some() { "platform" } else { "ada@example.com" },
+        "created_at": AT, "ended_at": "2026-11-21T21:32:48Z",
+    })
+}
+
+pub(crate) fn runs() -> Value {
+    json!([
+        run("nightly.10002", "failed", Some(3)),
+        run("run.4821", "cancelled", None),
+        run("nightly.10001", "succeeded", Some(0)),
+    ])
+}
+
+pub(crate) fn job(suspended: bool) -> Value {
+    json!({
+        "name": "nightly", "app": app_ref(), "command": "bin/report", "schedule": "30 2 * * *",
+        "time_zone": "Europe/Berlin", "size": "standard-1x", "concurrency": "forbid",
+        "missed": "run-once", "retries": 2, "timeout": 3_600, "suspended": suspended,
+        "next_run_at": (!suspended).then_some("2026-11-22T01:30:00Z"),
+        "last_run": run("nightly.10002", "failed", Some(3)),
+    })
+}
+
 pub(crate) fn release(version: u64, status: &str, current: bool) -> Value {
     let failed = status == "failed";
     json!({

@@ -4,7 +4,7 @@
 use crate::person::{Person, run};
 
 /// A file name and the command line it is about. Each runs once as it is and once with `--json`.
-const COMMANDS: [&[&str]; 57] = [
+const COMMANDS: [&[&str]; 69] = [
     &["apps"],
     &["create", "shop"],
     &["create"],
@@ -39,6 +39,34 @@ const COMMANDS: [&[&str]; 57] = [
         "worker",
         "rake",
         "import it",
+    ],
+    &["run:list"],
+    &["run:list", "--job", "nightly"],
+    &["run:info", "nightly.10002"],
+    &["run:stop", "run.4821"],
+    &["jobs"],
+    &["jobs:info", "nightly"],
+    &["jobs:start", "nightly"],
+    &["jobs:start", "nightly", "--wait"],
+    &["jobs:suspend", "nightly"],
+    &["jobs:resume", "nightly"],
+    &["jobs:run", "--completions", "3", "--", "bin/report"],
+    &[
+        "jobs:run",
+        "--name",
+        "import",
+        "--completions",
+        "10",
+        "--parallelism",
+        "4",
+        "--retries",
+        "3",
+        "--timeout",
+        "1h",
+        "-e",
+        "A=b",
+        "bin/report",
+        "it all",
     ],
     &["logs", "-n", "50", "-p", "web", "--source", "app"],
     &["config"],
