@@ -147,13 +147,18 @@ function awaitEnds(root) {
   }
 }
 
+// How long ago, or how long to wait.
 function age(seconds) {
+  if (seconds < -5) return `in ${span(-seconds)}`;
+  return seconds < 5 ? "just now" : `${span(seconds)} ago`;
+}
+
+function span(seconds) {
   const steps = [[60, "second"], [3600, "minute"], [86400, "hour"], [Infinity, "day"]];
   const sizes = { second: 1, minute: 60, hour: 3600, day: 86400 };
-  if (seconds < 5) return "just now";
   const unit = steps.find(([limit]) => seconds < limit)[1];
   const count = Math.floor(seconds / sizes[unit]);
-  return `${count} ${unit}${count === 1 ? "" : "s"} ago`;
+  return `${count} ${unit}${count === 1 ? "" : "s"}`;
 }
 
 function tellAges(root) {

@@ -1,7 +1,12 @@
 //! How values look on a page.
 
 use chrono::{DateTime, Utc};
-use fairway_api::{builds::BuildPhase, dynos::DynoState, releases::ReleaseStatus};
+use fairway_api::{
+    builds::BuildPhase,
+    dynos::DynoState,
+    jobs::{Run, RunState},
+    releases::ReleaseStatus,
+};
 
 /// `2026-11-21 21:30:43`; the page's script turns it into "3 minutes ago".
 pub(crate) fn time(at: &DateTime<Utc>) -> String {
@@ -53,6 +58,41 @@ pub(crate) fn build(phase: &BuildPhase) -> Badge {
     }
 }
 
+pub(crate) fn run(state: &RunState) -> Badge {
+    match state {
+        RunState::Running => badge("busy", "running"),
+        RunState::Succeeded => badge("good", "succeeded"),
+        RunState::Failed => badge("bad", "failed"),
+        RunState::TimedOut => badge("bad", "timed out"),
+        RunState::Cancelled => badge("idle", "cancelled"),
+        RunState::Missed => badge("bad", "missed"),
+    }
+}
+
+/// What says most about a run beside its state: how far it is, its exit code, how long it took.
+pub(crate) fn outcome(run: &Run) -> String {
+    let mut said = vec![];
+    if run.completions > 1 && run.state != RunState::Missed {
+        said.push(format!("{} of {}", run.succeeded, run.completions));
+    }
+    if let (RunState::Failed | RunState::TimedOut, Some(code)) = (run.state, run.exit_code) {
+        said.push(format!("exit code {code}"));
+    }
+    if let Some(ended) = run.ended_at.filter(|_| run.state != RunState::Missed) {
+        said.push(took((ended - run.created_at).num_seconds().max(0)));
+    }
+    said.join(", ")
+}
+
+/// `59 s`, `2 min 5 s`, `3 h 20 min`.
+fn took(secs: i64) -> String {
+    match secs {
+        ..60 => format!("{secs} s"),
+        60..3_600 => format!("{} min {} s", secs / 60, secs % 60),
+        _ => format!("{} h {} min", secs / 3_600, secs % 3_600 / 60),
+    }
+}
+
 /// Reasons begin in lower case where they continue a line of a terminal; on a page they stand alone.
 /// A name, such as `web.1` or `v4`, stays as it is.
 pub(crate) fn sentence(text: &str) -> String {
@@ -86,6 +126,18 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(super::sentence(text), expected);
+        }
+    }
+
+    #[test]
+    fn spans_have_the_two_units_that_tell_most() {
+        for (secs, expected) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (125, "2 min 5 s"),
+            (12_000, "3 h 20 min"),
+        ] {
+            assert_eq!(super::took(secs), expected);
         }
     }
 

@@ -22,11 +22,23 @@ pub(super) fn routes() -> Router<Config> {
 #[template(path = "logs.html")]
 struct Logs {
     frame: Frame,
+    /// Only its lines are shown.
+    process: Option<String>,
 }
 
-async fn show(session: Session, Path(app): Path<AppName>) -> Result<Logs, PageError> {
+#[derive(Deserialize)]
+struct Show {
+    process: Option<String>,
+}
+
+async fn show(
+    session: Session,
+    Path(app): Path<AppName>,
+    Query(query): Query<Show>,
+) -> Result<Logs, PageError> {
     Ok(Logs {
         frame: Frame::fetch(&session, &app, "logs").await?,
+        process: query.process,
     })
 }
 
@@ -35,6 +47,8 @@ struct Follow {
     /// Lines of the past; a page that only wants to notice changes wants none.
     lines: Option<u32>,
     source: Option<String>,
+    /// A pod, a process type or a run.
+    process: Option<String>,
 }
 
 async fn follow(
@@ -45,6 +59,7 @@ async fn follow(
     let wanted = NewLogSession {
         lines: Some(query.lines.unwrap_or(LINES_SHOWN)),
         source: query.source,
+        dyno: query.process,
         tail: Some(true),
         ..NewLogSession::default()
     };

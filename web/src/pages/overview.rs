@@ -10,10 +10,11 @@ use axum::{
 use fairway_api::{
     apps::AppPatch,
     deployments::Deployment,
-    dynos::{Dyno, DynoState},
+    dynos::Dyno,
     events::Event,
     formation::{Formation, FormationBatch, FormationUpdate, Quantity},
-    names::{AppName, ProcessType},
+    jobs::{Job, JobPatch, Run, RunState},
+    names::{AppName, JobName, ProcessType},
     sizes::Size,
 };
 use serde::Deserialize;
@@ -29,13 +30,16 @@ use crate::{
 
 /// How many events the page shows.
 const EVENTS_SHOWN: usize = 12;
+/// How many runs the page shows; `app run:list` shows more.
+const RUNS_SHOWN: usize = 8;
 
 pub(super) fn routes() -> Router<Config> {
     Router::new()
         .route("/dashboard/apps/{app}", get(overview))
         .route("/dashboard/apps/{app}/scale", post(scale))
         .route("/dashboard/apps/{app}/restart", post(restart))
-        .route("/dashboard/apps/{app}/stop", post(stop))
+        .route("/dashboard/apps/{app}/jobs", post(job))
+        .route("/dashboard/apps/{app}/runs/stop", post(stop))
         .route("/dashboard/apps/{app}/maintenance", post(maintenance))
 }
 
@@ -49,6 +53,8 @@ struct Overview {
     events: Vec<Event>,
     /// The newest one, if there is one.
     deployment: Option<Deployment>,
+    jobs: Vec<Job>,
+    runs: Vec<Run>,
 }
 
 impl Overview {
@@ -59,7 +65,9 @@ impl Overview {
             .collect()
     }
 
-    fn one_off(&self) -> Vec<&Dyno> {
+    /// Pods that are neither of the formation nor shown as a run: release phases.
+    fn others(&self) -> Vec<&Dyno> {
+        let of_run = |dyno: &Dyno| dyno.process_type == "run";
         let of_formation = |dyno: &Dyno| {
             self.formation
                 .iter()
@@ -67,7 +75,7 @@ impl Overview {
         };
         self.dynos
             .iter()
-            .filter(|dyno| !of_formation(dyno))
+            .filter(|dyno| !of_formation(dyno) && !of_run(dyno))
             .collect()
     }
 }
@@ -77,7 +85,11 @@ async fn overview(session: Session, Path(app): Path<AppName>) -> Result<Overview
     let client = &session.client;
     let mut events = client.events(&app).await?;
     events.truncate(EVENTS_SHOWN);
+    let mut runs = client.runs(&app).await?;
+    runs.truncate(RUNS_SHOWN);
     Ok(Overview {
+        jobs: client.jobs(&app).await?,
+        runs,
         frame,
         formation: client.formation(&app).await?,
         dynos: client.dynos(&app).await?,
@@ -133,9 +145,48 @@ async fn restart(
 async fn stop(
     session: Session,
     Path(app): Path<AppName>,
-    Form(form): Form<Chosen>,
+    Form(form): Form<ChosenRun>,
 ) -> Result<Redirect, PageError> {
-    session.client.stop_dyno(&app, &form.pod).await?;
+    session.client.stop_run(&app, &form.run).await?;
+    Ok(back_to(&app))
+}
+
+#[derive(Deserialize)]
+struct ChosenRun {
+    run: String,
+}
+
+#[derive(Deserialize)]
+struct ChosenJob {
+    job: JobName,
+    verb: JobVerb,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum JobVerb {
+    Start,
+    Suspend,
+    Resume,
+}
+
+async fn job(
+    session: Session,
+    Path(app): Path<AppName>,
+    Form(form): Form<ChosenJob>,
+) -> Result<Redirect, PageError> {
+    let (client, job) = (&session.client, form.job.as_str());
+    let suspended = match form.verb {
+        JobVerb::Start => {
+            client.start_job(&app, job).await?;
+            return Ok(back_to(&app));
+        }
+        JobVerb::Suspend => true,
+        JobVerb::Resume => false,
+    };
+    client
+        .update_job(&app, job, &JobPatch { suspended })
+        .await?;
     Ok(back_to(&app))
 }
 
