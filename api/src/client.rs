@@ -5,12 +5,14 @@
 
 mod attach;
 mod builder;
+mod carry;
 mod joining;
 mod machines;
 mod node;
 mod pinned;
 mod platform;
 mod router;
+mod sessions;
 mod wanted;
 
 use std::{sync::Arc, time::Duration};
@@ -28,6 +30,7 @@ use crate::{
 pub use attach::{
     AttachControl, AttachFrame, AttachReceiver, AttachSender, AttachSocket, AttachSocketError,
 };
+pub use carry::Side;
 pub use pinned::{ClientCertificate, Distrust, PinnedError, Trust};
 pub use platform::ByteStream;
 pub use wanted::{Pace, Passed};

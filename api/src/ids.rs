@@ -79,7 +79,7 @@ ids! {
     FormationId;
     /// An entry of the append-only record.
     EventId;
-    /// A rendezvous between a terminal and a one-off pod.
+    /// A rendezvous between a person and a pod: a one-off pod's terminal, or a session.
     AttachId;
     /// A cluster: all machines under one controller.
     ClusterId;

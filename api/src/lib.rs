@@ -32,6 +32,7 @@ pub mod logs;
 pub mod machines;
 pub mod reach;
 pub mod releases;
+pub mod sessions;
 pub mod sizes;
 
 // Inside the platform: whole orders outward, observations back.

@@ -22,8 +22,10 @@ mod ps;
 mod releases;
 mod run;
 mod runs;
+mod sessions;
 
 use clap::Subcommand;
+pub(crate) use sessions::Door;
 
 use crate::{failure::Failure, session::Session};
 
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Maintenance(maintenance::Command),
     #[command(flatten)]
     Ps(ps::Command),
+    #[command(flatten)]
+    Sessions(sessions::Command),
     #[command(flatten)]
     Run(run::Command),
     #[command(flatten)]
@@ -81,6 +85,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<u8, Failu
         Command::Run(command) => return command.run(session).await,
         Command::Jobs(command) => return command.run(session).await,
         Command::Runs(command) => command.run(session).await,
+        Command::Sessions(command) => return command.run(session).await,
         Command::Accounts(command) => command.run(session).await,
         Command::Authorizations(command) => command.run(session).await,
         Command::Apps(command) => command.run(session).await,

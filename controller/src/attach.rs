@@ -7,7 +7,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,11 +23,10 @@ use tokio::{
     time::{self, Instant},
 };
 
-/// How long one end waits for the other: as long as the largest image may take to be pulled.
-const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 /// How often an end is pinged, so that proxies and NAT tables keep a silent terminal open.
 const PING_EVERY: Duration = Duration::from_secs(20);
-/// An end that sent nothing, not even pongs, for this long is gone.
+/// An end that sent nothing, not even pongs, for this long is gone; unless it is given something
+/// all that time that it does not take: then it is stuck, which [`SEND_MAX`] is for.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 /// How long a frame may take to be accepted. An end that reads nothing for so long is stuck: a
 /// user who suspended the terminal for an hour has lost it.
@@ -35,6 +37,29 @@ const EARLY_FRAMES_MAX: usize = 64;
 const WAITING_MAX: usize = 1_000;
 /// The most bytes of one message. Terminals send a few KiB.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long the ends of a rendezvous may take.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// How long one end waits for the other.
+    pub wait: Duration,
+    /// How long neither may say anything to the other; `None` for as long as both live.
+    pub idle: Option<Duration>,
+    /// What an end is told that waited in vain.
+    pub absent: String,
+}
+
+impl Terms {
+    /// For the terminal of a one-off pod, which waits as long as the largest image may take to be
+    /// pulled.
+    pub fn one_off() -> Self {
+        Self {
+            wait: Duration::from_secs(10 * 60),
+            idle: None,
+            absent: "the pod did not come up in time".into(),
+        }
+    }
+}
 
 /// Which end of an attached terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,20 +86,26 @@ pub struct Rendezvous {
 /// What a waiting end is told.
 #[derive(Debug)]
 enum Arrival {
-    Other(Box<WebSocket>),
+    /// The other's socket; what comes with it is dropped when the terminal has ended.
+    Other(Box<WebSocket>, oneshot::Sender<()>),
     /// Nobody will come: why.
     Nobody(String),
 }
 
 impl Rendezvous {
-    /// Brings one end. Returns when the terminal has ended, or when this end's part in it has: the
-    /// first end to come does the work for both.
-    pub async fn join(&self, id: AttachId, end: End, socket: WebSocket) {
+    /// Brings one end. Returns when the terminal has ended. The first end to come does the work for
+    /// both.
+    pub async fn join(&self, id: AttachId, end: End, socket: WebSocket, terms: &Terms) {
         match self.take_seat(id, end) {
-            Seat::First(place, arrival) => wait(place, arrival, socket).await,
+            Seat::First(place, arrival) => wait(place, arrival, socket, terms).await,
             Seat::Second(first) => {
-                if let Err(Arrival::Other(socket)) = first.send(Arrival::Other(Box::new(socket))) {
-                    say_failed(*socket, "the other end of the terminal has gone").await;
+                let (done, end) = oneshot::channel();
+                match first.send(Arrival::Other(Box::new(socket), done)) {
+                    Err(Arrival::Other(socket, _)) => {
+                        say_failed(*socket, "the other end of the terminal has gone").await;
+                    }
+                    // Nothing is ever sent: it is dropped at the end.
+                    _ => drop(end.await),
                 }
             }
             Seat::None => say_failed(socket, "this terminal is taken, or too many wait").await,
@@ -138,15 +169,20 @@ impl Drop for Place<'_> {
 }
 
 /// Waits for the other end while looking after this one.
-async fn wait(place: Place<'_>, mut arrival: oneshot::Receiver<Arrival>, mut socket: WebSocket) {
+async fn wait(
+    place: Place<'_>,
+    mut arrival: oneshot::Receiver<Arrival>,
+    mut socket: WebSocket,
+    terms: &Terms,
+) {
     let mut early = Vec::new();
-    let deadline = time::sleep(WAIT_MAX);
+    let deadline = time::sleep(terms.wait);
     let mut ping = time::interval(PING_EVERY);
     tokio::pin!(deadline);
     let other = loop {
         tokio::select! {
             told = &mut arrival => break told.ok(),
-            () = &mut deadline => break Some(Arrival::Nobody("the pod did not come up in time".into())),
+            () = &mut deadline => break Some(Arrival::Nobody(terms.absent.clone())),
             _ = ping.tick() => {
                 if socket.send(Message::Ping(Bytes::new())).await.is_err() {
                     break None;
@@ -162,14 +198,42 @@ async fn wait(place: Place<'_>, mut arrival: oneshot::Receiver<Arrival>, mut soc
     drop(arrival);
     drop(place);
     match other {
-        Some(Arrival::Other(other)) => pump(socket, *other, early).await,
+        Some(Arrival::Other(other, _done)) => pump(socket, *other, early, terms.idle).await,
         Some(Arrival::Nobody(reason)) => say_failed(socket, &reason).await,
         None => {}
     }
 }
 
-/// Passes frames both ways until one end closes, breaks or falls silent.
-async fn pump(first: WebSocket, second: WebSocket, early: Vec<Message>) {
+/// What the two directions know of each other.
+struct Flow {
+    idle: Option<Duration>,
+    /// When something last passed, either way.
+    moved: Mutex<Instant>,
+    /// Whether a frame waits to be taken by the first, and by the second end.
+    stuck: [AtomicBool; 2],
+}
+
+impl Flow {
+    fn moves(&self) {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn is_idle(&self) -> bool {
+        let moved = *self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        self.idle.is_some_and(|idle| moved.elapsed() > idle)
+    }
+}
+
+/// Why a direction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Gone,
+    Idle,
+}
+
+/// Passes frames both ways until one end closes, breaks or falls silent, or nothing passes for too
+/// long.
+async fn pump(first: WebSocket, second: WebSocket, early: Vec<Message>, idle: Option<Duration>) {
     let (mut to_first, mut from_first) = first.split();
     let (mut to_second, mut from_second) = second.split();
     for message in early {
@@ -177,40 +241,68 @@ async fn pump(first: WebSocket, second: WebSocket, early: Vec<Message>) {
             return;
         }
     }
-    let onward = forward(&mut from_first, &mut to_second);
-    let back = forward(&mut from_second, &mut to_first);
+    let flow = Flow {
+        idle,
+        moved: Mutex::new(Instant::now()),
+        stuck: [AtomicBool::new(false), AtomicBool::new(false)],
+    };
+    let onward = forward(&mut from_first, &mut to_second, &flow, 1);
+    let back = forward(&mut from_second, &mut to_first, &flow, 0);
     // What the one end sent before it left has passed on by then: `forward` ends only after it
     // delivered everything it read.
-    tokio::select! {
-        () = onward => {}
-        () = back => {}
+    let stop = tokio::select! {
+        stop = onward => stop,
+        stop = back => stop,
+    };
+    if let (Stop::Idle, Some(idle)) = (stop, idle) {
+        let minutes = idle.as_secs() / 60;
+        let told = failed(&format!("nothing was said for {minutes} minutes"));
+        for end in [&mut to_first, &mut to_second] {
+            drop(time::timeout(PING_EVERY, end.send(Message::text(told.clone()))).await);
+        }
     }
     drop(time::timeout(PING_EVERY, to_first.close()).await);
     drop(time::timeout(PING_EVERY, to_second.close()).await);
 }
 
-/// Passes frames one way, and pings where they go: the pongs show the other direction that its
-/// source is alive although it may have nothing to say.
-async fn forward(from: &mut SplitStream<WebSocket>, to: &mut SplitSink<WebSocket, Message>) {
+/// Passes frames one way, to end number `target`, and pings it: the pongs show the other direction
+/// that its source is alive although it may have nothing to say.
+async fn forward(
+    from: &mut SplitStream<WebSocket>,
+    to: &mut SplitSink<WebSocket, Message>,
+    flow: &Flow,
+    target: usize,
+) -> Stop {
+    let source_is_stuck = || flow.stuck[1 - target].load(Ordering::Relaxed);
     let (mut heard, mut pinged) = (Instant::now(), Instant::now());
     loop {
         if pinged.elapsed() >= PING_EVERY {
             pinged = Instant::now();
             if send(to, Message::Ping(Bytes::new())).await.is_none() {
-                return;
+                return Stop::Gone;
             }
         }
         let message = match time::timeout(PING_EVERY, from.next()).await {
-            Err(_) if heard.elapsed() > SILENCE_MAX => return,
+            Err(_) if flow.is_idle() => return Stop::Idle,
+            Err(_) if heard.elapsed() > SILENCE_MAX && !source_is_stuck() => return Stop::Gone,
             Err(_) => continue,
-            Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => return,
+            Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => return Stop::Gone,
             Ok(Some(Ok(message))) => message,
         };
         heard = Instant::now();
-        let pass = matches!(message, Message::Binary(_) | Message::Text(_));
-        if pass && send(to, message).await.is_none() {
-            return;
+        if !matches!(message, Message::Binary(_) | Message::Text(_)) {
+            // Pongs come all the time and are nothing that is said.
+            if flow.is_idle() {
+                return Stop::Idle;
+            }
+            continue;
         }
+        flow.moves();
+        flow.stuck[target].store(true, Ordering::Relaxed);
+        if send(to, message).await.is_none() {
+            return Stop::Gone;
+        }
+        flow.stuck[target].store(false, Ordering::Relaxed);
     }
 }
 
@@ -220,7 +312,10 @@ async fn send(to: &mut SplitSink<WebSocket, Message>, message: Message) -> Optio
 
 /// Ends a terminal that never began, in the words of `AttachControl::Failed`.
 async fn say_failed(mut socket: WebSocket, reason: &str) {
-    let control = serde_json::json!({ "kind": "failed", "reason": reason });
-    drop(socket.send(Message::text(control.to_string())).await);
+    drop(socket.send(Message::text(failed(reason))).await);
     drop(socket.send(Message::Close(None)).await);
+}
+
+fn failed(reason: &str) -> String {
+    serde_json::json!({ "kind": "failed", "reason": reason }).to_string()
 }

@@ -1,6 +1,6 @@
 //! A controller as its process starts and runs it.
 
-use std::{collections::HashSet, fs, os::unix::fs::DirBuilderExt, path::Path};
+use std::{collections::HashSet, fs, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use anyhow::Context;
 use chrono::TimeDelta;
@@ -69,6 +69,7 @@ impl Controller {
             logs,
             build_output,
             attach: Rendezvous::default(),
+            sessions: Arc::default(),
             wake: Wake::default(),
             builds_changed: Bell::default(),
             destroyed: Notices::default(),

@@ -25,6 +25,7 @@ mod network;
 mod nodes;
 mod releases;
 mod runs;
+mod sessions;
 mod sizes;
 mod tokens;
 
@@ -102,6 +103,7 @@ fn public() -> Router<AppState> {
         .merge(nodes::routes())
         .merge(releases::routes())
         .merge(runs::routes())
+        .merge(sessions::routes())
         .merge(sizes::routes())
         .merge(tokens::routes())
 }
@@ -110,6 +112,7 @@ fn public() -> Router<AppState> {
 fn open() -> Router<AppState> {
     Router::new()
         .merge(tokens::open_routes())
+        .merge(sessions::open_routes())
         .merge(streams::routes())
 }
 

@@ -56,6 +56,7 @@ pub mod pods;
 pub mod reach;
 pub mod releases;
 pub mod runs;
+pub mod sessions;
 pub mod tokens;
 
 // What is done about it.

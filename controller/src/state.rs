@@ -15,6 +15,7 @@ use crate::{
     orchestrator::cluster::Cluster,
     routers::Routers,
     secrets::Secrets,
+    sessions::Sessions,
     store::Store,
     wake::{Bell, Wake},
     wanted::Notices,
@@ -32,6 +33,8 @@ pub struct Parts {
     pub build_output: BuildOutputs,
     /// Terminals and pods that wait for each other.
     pub attach: Rendezvous,
+    /// People's sessions with pods that run.
+    pub sessions: Arc<Sessions>,
     /// The machines: their orders and what they report.
     pub cluster: Cluster,
     /// The routers: their table and what they report.

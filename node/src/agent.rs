@@ -1,8 +1,9 @@
 //! Puts the agent's tasks together.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
+use fairway_api::client::{Client, ClientCertificate};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -15,11 +16,12 @@ use crate::{
     images,
     ledger::Ledger,
     logs::{self, Places},
-    membership::keep_certificate,
+    membership::{Membership, keep_certificate},
     network::{self, Network},
-    plans,
+    plans::{self, Orders},
     pod::task::Host,
     pods, registry_tunnel, report,
+    sessions::{self, Answers},
     start::Starter,
 };
 
@@ -95,16 +97,16 @@ impl Agent {
                 stop.run_until_cancelled(work).await;
             });
         };
-        if let Some((membership, certificate)) = membership {
-            let client = client.clone();
-            endlessly(registry_tunnel::offer(client.clone(), orders.clone()).boxed());
-            endlessly(keep_certificate(client, certificate, membership, data_dir).boxed());
+        if let Some(membership) = membership {
+            endlessly(belong(client.clone(), orders.clone(), membership, data_dir).boxed());
         }
         let (books, gone) = (ledger.clone(), removed.clone());
         endlessly(plans::pull(client.clone(), node.clone(), books, orders_out, gone).boxed());
+        // Not one of the loops, which are dropped at the end: it has things to end itself.
+        let answers = Answers::new(&client, &node, &engine, board.subscribe(), &stop);
+        let answering = tokio::spawn(sessions::answer(answers));
         let (told, seen, also_seen) = (network.status(), board.subscribe(), board.subscribe());
-        let gone = removed.clone();
-        endlessly(report::report(client.clone(), node, facts, told, seen, gone).boxed());
+        endlessly(report::report(client.clone(), node, facts, told, seen, removed.clone()).boxed());
         endlessly(network::keep(network, engine.clone(), orders.clone(), also_seen).boxed());
         endlessly(images::clean(engine, ledger.clone(), orders.clone()).boxed());
         endlessly(pods::supervise(host, orders).boxed());
@@ -113,11 +115,25 @@ impl Agent {
         let leaving = leave(removed, board.subscribe());
         drop(board);
         let result = until_the_end(loops, leaving, stop).await;
+        answering.await.context("answering sessions failed")?;
         sending.await.context("the sender of logs failed")?;
         // The last holder of the board is gone with the loops.
         remembering.await.context("remembering the pods failed")?;
         result
     }
+}
+
+/// What a machine that joined does for being part of the cluster.
+async fn belong(
+    client: Client,
+    orders: watch::Receiver<Option<Arc<Orders>>>,
+    (membership, certificate): (Membership, Arc<ClientCertificate>),
+    data_dir: PathBuf,
+) {
+    tokio::join!(
+        registry_tunnel::offer(client.clone(), orders),
+        keep_certificate(client, certificate, membership, data_dir),
+    );
 }
 
 /// Waits for the last of the loops, which end together: when `stop` is told to, when one of them

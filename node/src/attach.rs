@@ -1,4 +1,4 @@
-//! Joins a one-off pod's main process to the user's terminal.
+//! Joins a process to the user's terminal: a one-off pod's main one, or a session's command.
 //!
 //! ```text
 //! user <--> controller <--AttachSocket--> session <--Attached--> process
@@ -14,7 +14,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::engine::{Attached, AttachedOutput, Engine};
 
@@ -33,6 +33,13 @@ pub(crate) struct Session {
     pub(crate) exit: oneshot::Sender<i64>,
     /// Fires when the user's end goes away first.
     pub(crate) gone: oneshot::Receiver<()>,
+}
+
+/// What has the terminal's size.
+#[derive(Debug, Clone)]
+pub(crate) enum Screen {
+    Container(String),
+    Exec(String),
 }
 
 /// Tells the user that the pod could not run.
@@ -55,23 +62,40 @@ pub(crate) fn join(
     let (exit, exited) = oneshot::channel();
     let (leave, gone) = oneshot::channel();
     tokio::spawn(shutdown.run_until_cancelled_owned(async move {
-        let (input, pieces) = mpsc::channel(INPUT_PIECES_MAX);
-        let writing = tokio::spawn(write_input(attached.input, pieces));
-        let mut joined = Joined {
-            engine,
-            container,
-            tty,
-            socket,
-            input: Some(input),
-            held: None,
-        };
-        if joined.run(attached.output, exited).await.is_none() {
+        let screen = Screen::Container(container);
+        let exited = async { exited.await.ok() };
+        if carry(engine, screen, tty, attached, socket, exited)
+            .await
+            .is_none()
+        {
             // The receiver is gone only if the pod is.
             let _ = leave.send(());
         }
-        writing.abort();
     }));
     Session { exit, gone }
+}
+
+/// Carries bytes both ways until the process has closed its output and `exited` says how it ended;
+/// `None` if the user went away before.
+pub(crate) async fn carry(
+    engine: Arc<Engine>,
+    screen: Screen,
+    tty: bool,
+    attached: Attached,
+    socket: AttachSocket,
+    exited: impl Future<Output = Option<i64>>,
+) -> Option<()> {
+    let (input, pieces) = mpsc::channel(INPUT_PIECES_MAX);
+    let _writing = AbortOnDropHandle::new(tokio::spawn(write_input(attached.input, pieces)));
+    let mut joined = Joined {
+        engine,
+        screen,
+        tty,
+        socket,
+        input: Some(input),
+        held: None,
+    };
+    joined.run(attached.output, exited).await
 }
 
 /// Writes input as the process takes it. A task of its own: a process that does not read must not
@@ -87,7 +111,7 @@ async fn write_input(mut process: impl AsyncWrite + Unpin, mut pieces: mpsc::Rec
 
 struct Joined {
     engine: Arc<Engine>,
-    container: String,
+    screen: Screen,
     tty: bool,
     socket: AttachSocket,
     /// `None` after the end of input.
@@ -101,7 +125,7 @@ impl Joined {
     async fn run(
         &mut self,
         mut output: AttachedOutput,
-        exited: oneshot::Receiver<i64>,
+        exited: impl Future<Output = Option<i64>>,
     ) -> Option<()> {
         loop {
             let full = self.input.clone().filter(|_| self.held.is_some());
@@ -109,7 +133,7 @@ impl Joined {
                 piece = output.next() => match piece {
                     Ok(Some((error_output, bytes))) => self.print(error_output, bytes).await?,
                     // The engine going away ends the output too; the exit code tells.
-                                        Ok(None) | Err(_) => break,
+                    Ok(None) | Err(_) => break,
                 },
                 frame = self.socket.receive(), if full.is_none() => {
                     self.take(frame.ok().flatten()?).await;
@@ -123,9 +147,9 @@ impl Joined {
             }
         }
         let last = match self.exit_code(exited).await? {
-            Ok(code) => AttachControl::Exit { code },
-            Err(_) => AttachControl::Failed {
-                reason: "the pod's exit code is not known".into(),
+            Some(code) => AttachControl::Exit { code },
+            None => AttachControl::Failed {
+                reason: "the process's exit code is not known".into(),
             },
         };
         self.socket.send(AttachFrame::Control(last)).await.ok()?;
@@ -136,8 +160,9 @@ impl Joined {
     /// Waits for the end of a process that has closed its output; `None` if the user goes first.
     async fn exit_code(
         &mut self,
-        mut exited: oneshot::Receiver<i64>,
-    ) -> Option<Result<i64, oneshot::error::RecvError>> {
+        exited: impl Future<Output = Option<i64>>,
+    ) -> Option<Option<i64>> {
+        let mut exited = std::pin::pin!(exited);
         loop {
             tokio::select! {
                 biased;
@@ -168,14 +193,22 @@ impl Joined {
                 }
             }
             AttachFrame::Control(AttachControl::Resize { rows, columns }) => {
-                if let Err(error) = self.engine.resize(&self.container, rows, columns).await {
-                    tracing::debug!(container = self.container, "cannot resize: {error}");
+                let resized = match &self.screen {
+                    Screen::Container(id) => self.engine.resize(id, rows, columns).await,
+                    Screen::Exec(id) => self.engine.resize_exec(id, rows, columns).await,
+                };
+                if let Err(error) = resized {
+                    tracing::debug!(screen = ?self.screen, "cannot resize: {error}");
                 }
             }
             // Not the user's to send.
             AttachFrame::Output(_)
             | AttachFrame::ErrorOutput(_)
-            | AttachFrame::Control(AttachControl::Exit { .. } | AttachControl::Failed { .. }) => {}
+            | AttachFrame::Control(
+                AttachControl::EndOfOutput
+                | AttachControl::Exit { .. }
+                | AttachControl::Failed { .. },
+            ) => {}
         }
     }
 

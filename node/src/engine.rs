@@ -3,6 +3,7 @@
 
 mod attach;
 mod events;
+mod exec;
 mod network;
 mod pull;
 
@@ -32,6 +33,7 @@ use crate::{
 
 pub(crate) use attach::{Attached, AttachedOutput};
 pub(crate) use events::{Event, EventKind};
+pub(crate) use exec::Command;
 pub(crate) use network::{Addresses, PodNetwork};
 
 /// How long the engine may take to begin an answer, in seconds: starting a container on a machine

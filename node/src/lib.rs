@@ -42,6 +42,7 @@ mod checks;
 mod facts;
 mod logs;
 mod report;
+mod sessions;
 
 // Being a member of the cluster.
 mod membership;

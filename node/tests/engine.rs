@@ -25,5 +25,7 @@ mod logging;
 mod network;
 #[path = "engine/running.rs"]
 mod running;
+#[path = "engine/sessions.rs"]
+mod sessions;
 #[path = "engine/surviving.rs"]
 mod surviving;

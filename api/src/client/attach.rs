@@ -1,6 +1,7 @@
-//! A rendezvous between a user's terminal and a one-off pod, over WebSocket.
+//! A rendezvous between a user and a pod, over WebSocket: a one-off pod's terminal, or a session
+//! with a pod that runs ([`crate::sessions`]).
 //!
-//! The user's end dials the `attach_url` of the pod it created, the agent's end dials
+//! The user's end dials the URL that it was given, the agent's end dials
 //! `/internal/attach/{id}`; the controller joins the two. Frames, the same both ways through:
 //!
 //! | frame | from | meaning |
@@ -8,7 +9,7 @@
 //! | binary `0` + bytes | user | input |
 //! | binary `1` + bytes | pod | output (with a terminal: all of it) |
 //! | binary `2` + bytes | pod | error output (without a terminal) |
-//! | text [`AttachControl`] | either | window size, end of input, exit |
+//! | text [`AttachControl`] | either | window size, end of input or output, exit |
 
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub enum AttachControl {
     Resize { rows: u16, columns: u16 },
     /// From the user: no more input.
     EndOfInput,
+    /// From the pod, for a connection: no more output, while input still flows.
+    EndOfOutput,
     /// From the pod, last: how the process ended.
     Exit { code: i64 },
     /// From the pod or the controller, last: it could not run.

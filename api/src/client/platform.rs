@@ -476,7 +476,7 @@ fn path_of(url: &str) -> Option<String> {
 }
 
 /// A user's text as one segment of a path: a `/` in it must not become another path.
-fn segment(text: &str) -> String {
+pub(super) fn segment(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes())
         .collect::<String>()
         .replace('+', "%20")

@@ -154,7 +154,7 @@ fn still_running(failure: Failure, app: &AppName, dyno: &Dyno) -> Failure {
 }
 
 /// A process's exit code as ours; one that does not fit still says failure.
-fn exit_code(code: i64) -> u8 {
+pub(super) fn exit_code(code: i64) -> u8 {
     u8::try_from(code).unwrap_or(1)
 }
 

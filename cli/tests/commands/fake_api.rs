@@ -223,6 +223,7 @@ fn of_shop(method: &Method, path: &[&str], body: &Value, base: &str) -> Option<V
             ended
         }
         ("POST", ["dynos"]) => started(body, base),
+        ("POST", ["dynos", pod @ ("web.1" | "worker.2"), "sessions"]) => session(pod, body, base),
         ("DELETE", ["dynos"] | ["dynos", _]) | ("POST", ["dynos", _, "actions", "stop"]) => {
             json!({})
         }
@@ -296,6 +297,22 @@ fn started(body: &Value, base: &str) -> Value {
     dyno
 }
 
+/// A session whose kind, or command, is the name of the script that the pod's end follows.
+fn session(pod: &str, body: &Value, base: &str) -> Value {
+    let words = body["command"].as_array();
+    let command = words.filter(|words| !words.is_empty()).map(|words| {
+        let words = words.iter().map(|word| word.as_str().unwrap());
+        words.collect::<Vec<_>>().join("-")
+    });
+    let script = command.unwrap_or_else(|| body["kind"].as_str().unwrap().into());
+    let url = format!("{}/attach/{script}.pipe?sig=x", base.replace("http", "ws"));
+    json!({
+        "id": "00000000-0000-7000-8000-000000000080",
+        "dyno": { "id": "00000000-0000-7000-8000-000000000081", "name": pod },
+        "url": url, "expires_at": "2026-11-21T21:30:43Z",
+    })
+}
+
 fn stream(name: &str, headers: &HeaderMap) -> Response {
     // A stream URL is a capability: our token has no business there.
     assert!(
@@ -312,8 +329,11 @@ fn stream(name: &str, headers: &HeaderMap) -> Response {
 async fn attach(
     State(fake): State<Fake>,
     axum::extract::Path(script): axum::extract::Path<String>,
+    uri: Uri,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    let port = uri.query().is_some_and(|query| query.contains("port="));
+    let script = if port { "connection".into() } else { script };
     upgrade.on_upgrade(move |mut socket| async move {
         drop(play(&mut socket, &script, &fake.seen).await);
         // The other end closes: closing with its input unread would make the kernel throw away
@@ -363,6 +383,9 @@ async fn play(socket: &mut WebSocket, script: &str, seen: &Seen) -> Result<(), a
                 _ => return Ok(()),
             }
         },
+        "connection" | "forward.pipe" | "copy-from.pipe" | "copy-to.pipe" => {
+            play_session(socket, script, seen).await
+        }
         "fails.pipe" => {
             let text = json!({ "kind": "failed", "reason": "no node has room for it" });
             socket.send(Message::Text(text.to_string().into())).await
@@ -376,6 +399,67 @@ async fn play(socket: &mut WebSocket, script: &str, seen: &Seen) -> Result<(), a
         _ => {
             socket.send(output(b"half a li")).await?;
             socket.send(Message::Close(None)).await
+        }
+    }
+}
+
+/// The pod's end of a session that is no command.
+async fn play_session(
+    socket: &mut WebSocket,
+    script: &str,
+    seen: &Seen,
+) -> Result<(), axum::Error> {
+    match script {
+        // A connection that says everything twice, and half-closes when it has heard all.
+        "connection" => loop {
+            match socket.recv().await {
+                Some(Ok(Message::Binary(bytes))) => {
+                    socket.send(output(&bytes[1..].repeat(2))).await?;
+                }
+                Some(Ok(Message::Text(text))) if text.contains("end-of-input") => {
+                    let end = json!({ "kind": "end-of-output" });
+                    socket.send(Message::Text(end.to_string().into())).await?;
+                    seen.push("a connection was closed".into());
+                    return Ok(());
+                }
+                _ => return Ok(()),
+            }
+        },
+        // Ends after three connections.
+        "forward.pipe" => {
+            let closed = || {
+                let seen = seen.0.0.lock().unwrap();
+                let lines = seen.asked.iter();
+                lines
+                    .filter(|line| *line == "a connection was closed")
+                    .count()
+            };
+            while closed() < 3 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let text = json!({ "kind": "failed", "reason": "web.1 was killed by SIGKILL" });
+            socket.send(Message::Text(text.to_string().into())).await
+        }
+        // A folder `x` with a file, a program and a link that leads out.
+        "copy-from.pipe" => {
+            for piece in fix::archive().chunks(700) {
+                socket.send(output(piece)).await?;
+            }
+            socket.send(exit(0)).await
+        }
+        // Takes an archive for a name that is not there yet, and tells what is in it.
+        _ => {
+            socket.send(output(b"n\n")).await?;
+            let mut archive = vec![];
+            loop {
+                match socket.recv().await {
+                    Some(Ok(Message::Binary(bytes))) => archive.extend_from_slice(&bytes[1..]),
+                    Some(Ok(Message::Text(_))) => break,
+                    _ => return Ok(()),
+                }
+            }
+            seen.push(fix::contents(&archive));
+            socket.send(exit(0)).await
         }
     }
 }

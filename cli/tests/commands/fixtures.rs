@@ -229,3 +229,36 @@ pub(crate) const LOG: &str = "\
 2026-11-21T21:30:44.000000+00:00 fairway[router]: GET / 200 3ms
 2026-11-21T21:30:45.000000+00:00 app[worker.1]: \u{1b}[2Jcleared?
 ";
+
+/// A folder `x` with a file, a program and a link that leads out.
+pub(crate) fn archive() -> Vec<u8> {
+    let mut builder = tar::Builder::new(vec![]);
+    let mut add = |name: &str, kind, mode, content: &[u8], link: &str| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(content.len() as u64);
+        if link.is_empty() {
+            builder.append_data(&mut header, name, content).unwrap();
+        } else {
+            builder.append_link(&mut header, name, link).unwrap();
+        }
+    };
+    add("x", tar::EntryType::Directory, 0o755, b"", "");
+    add("x/file", tar::EntryType::Regular, 0o640, b"\0data\n", "");
+    add("x/run", tar::EntryType::Regular, 0o755, b"#!/bin/sh\n", "");
+    add("x/out", tar::EntryType::Symlink, 0o777, b"", "/etc/passwd");
+    builder.into_inner().unwrap()
+}
+
+/// What an archive has: names, modes and sizes.
+pub(crate) fn contents(archive: &[u8]) -> String {
+    let mut archive = tar::Archive::new(archive);
+    let entries = archive.entries().unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        let mode = entry.header().mode().unwrap() & 0o777;
+        format!("{name} {mode:o} {}", entry.size())
+    });
+    entries.collect::<Vec<_>>().join(", ")
+}

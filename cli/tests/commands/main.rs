@@ -13,6 +13,7 @@ mod fixtures;
 mod git;
 mod login;
 mod person;
+mod sessions;
 mod snapshots;
 mod trouble;
 mod usage;

@@ -20,7 +20,7 @@ use crate::store::releases::ReleaseRow;
 
 /// What starts anything in an image that buildpacks made, in the environment that they prepared
 /// (Cloud Native Buildpacks, platform specification, launcher).
-const LAUNCHER: &str = "/cnb/lifecycle/launcher";
+pub const LAUNCHER: &str = "/cnb/lifecycle/launcher";
 
 /// What a pod runs besides what the release says.
 #[derive(Debug)]
@@ -89,17 +89,10 @@ fn command_line(image: &BuiltImage, command: &str) -> BuiltProcess {
     if let Some(process) = named.and_then(|name| image.processes.get(&name)) {
         return process.clone();
     }
-    // In an image that buildpacks made, a launcher sets the environment that they prepared.
-    let entrypoints = image
-        .processes
-        .values()
-        .filter_map(|process| process.entrypoint.as_ref());
-    let mut first_words = entrypoints.filter_map(|entrypoint| entrypoint.first());
-    let has_launcher = first_words.any(|word| word.starts_with("/cnb/"));
     let shell = |command: &str| vec!["/bin/sh".into(), "-c".into(), command.into()];
     BuiltProcess {
         command_line: command.into(),
-        entrypoint: Some(if has_launcher {
+        entrypoint: Some(if has_launcher(image) {
             vec![LAUNCHER.into()]
         } else {
             vec![]
@@ -108,6 +101,16 @@ fn command_line(image: &BuiltImage, command: &str) -> BuiltProcess {
         checks: None,
         stop: None,
     }
+}
+
+/// True for an image that buildpacks made: a launcher sets the environment that they prepared.
+pub fn has_launcher(image: &BuiltImage) -> bool {
+    let entrypoints = image
+        .processes
+        .values()
+        .filter_map(|process| process.entrypoint.as_ref());
+    let mut first_words = entrypoints.filter_map(|entrypoint| entrypoint.first());
+    first_words.any(|word| word.starts_with("/cnb/"))
 }
 
 /// The config vars, what the user added for this pod, and what the platform says; in a conflict

@@ -7,6 +7,7 @@ mod git;
 mod logs;
 mod nodes;
 mod routers;
+mod sessions;
 mod wanted;
 
 use axum::Router;
@@ -21,5 +22,6 @@ pub(super) fn routes() -> Router<AppState> {
         .merge(logs::routes())
         .merge(nodes::routes())
         .merge(routers::routes())
+        .merge(sessions::routes())
         .merge(wanted::routes())
 }

@@ -27,7 +27,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::extract::{Id, Query};
 use crate::{
-    attach::{End, MESSAGE_BYTES_MAX},
+    attach::{End, MESSAGE_BYTES_MAX, Terms},
     logs::app_logs::{Followed, LogFilter},
     problem::{Answer, Problem},
     state::AppState,
@@ -85,7 +85,7 @@ pub(super) fn attach_url(state: &AppState, id: AttachId) -> Answer<String> {
     Ok(url.replacen("http", "ws", 1))
 }
 
-fn signed<T: Serialize>(
+pub(super) fn signed<T: Serialize>(
     state: &AppState,
     path: &str,
     claim: &T,
@@ -104,7 +104,7 @@ fn signed<T: Serialize>(
 }
 
 /// Opens a signature made for exactly this path.
-fn verify<T: DeserializeOwned>(state: &AppState, path: &str, sig: &str) -> Answer<T> {
+pub(super) fn verify<T: DeserializeOwned>(state: &AppState, path: &str, sig: &str) -> Answer<T> {
     let wrong = || {
         Problem::forbidden("This URL is not valid, or not any more.")
             .hint("Ask for a fresh one; such URLs end a few minutes after they were made.")
@@ -287,7 +287,8 @@ async fn attach(
 ) -> Answer<Response> {
     let path = format!("/streams/attach/{}", id.0);
     let () = verify(&state, &path, &signature.sig)?;
-    Ok(join(&state, id.parse("terminal")?, End::User, upgrade))
+    let id = id.parse("terminal")?;
+    Ok(join(&state, id, End::User, Terms::one_off(), upgrade))
 }
 
 /// Brings one end of a terminal to the rendezvous.
@@ -295,11 +296,17 @@ pub(super) fn join(
     state: &AppState,
     id: AttachId,
     end: End,
+    terms: Terms,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let state = state.clone();
+    bounded(upgrade)
+        .on_upgrade(move |socket| async move { state.attach.join(id, end, socket, &terms).await })
+}
+
+/// A WebSocket with a limit to what one message may be.
+pub(super) fn bounded(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
     upgrade
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| async move { state.attach.join(id, end, socket).await })
 }

@@ -8,6 +8,7 @@ mod internal;
 mod lists;
 mod network;
 mod schema;
+mod sessions;
 mod streams;
 
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! A raw connection to a container's main process.
+//! A raw connection to a container's main process, or to a command beside it.
 //!
 //! Made by hand: with a terminal the engine sends plain bytes, without one it frames them, and
 //! the library guesses which from the first byte, so that a program that prints a zero byte to
@@ -7,9 +7,10 @@
 use std::io;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http_body_util::Empty;
-use hyper::{Method, Request, StatusCode, header, upgrade::Upgraded};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, header, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt as _, ReadHalf, WriteHalf},
     net::UnixStream,
@@ -21,6 +22,8 @@ use super::{DockerError, Engine, EngineError};
 const READ_BYTES: usize = 16 * 1024;
 /// The longest frame that is taken as one, in bytes; a longer one is no frame of the engine's.
 const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The most bytes of the engine's reason for a refusal.
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 /// Stream type, three zero bytes, length.
 const HEADER_BYTES: usize = 8;
 
@@ -49,7 +52,22 @@ impl Engine {
     /// Connects to a container that was made with its input open; before it is started, so that
     /// nothing it prints is missed.
     pub(crate) async fn attach(&self, id: &str, tty: bool) -> Result<Attached, EngineError> {
-        let failed = self.failed("attach to the container");
+        let path = format!(
+            "/containers/{id}/attach?stream=1&stdin=1&stdout=1&stderr=1&detachKeys={DETACH_KEYS}"
+        );
+        self.take_over("attach to the container", &path, Bytes::new(), tty)
+            .await
+    }
+
+    /// Asks for something whose answer is the connection itself.
+    pub(super) async fn take_over(
+        &self,
+        action: &'static str,
+        path: &str,
+        body: Bytes,
+        tty: bool,
+    ) -> Result<Attached, EngineError> {
+        let failed = self.failed(action);
         let stream = UnixStream::connect(&self.socket).await;
         let stream = stream.map_err(|err| failed(DockerError::IOError { err }))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -58,20 +76,21 @@ impl Engine {
         tokio::spawn(connection.with_upgrades());
         let request = Request::builder()
             .method(Method::POST)
-            .uri(format!(
-                "/containers/{id}/attach?stream=1&stdin=1&stdout=1&stderr=1&detachKeys={DETACH_KEYS}"
-            ))
+            .uri(path)
             .header(header::HOST, "docker")
+            .header(header::CONTENT_TYPE, "application/json")
             .header(header::CONNECTION, "Upgrade")
             .header(header::UPGRADE, "tcp")
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(body))
             .map_err(|err| failed(DockerError::HttpClientError { err }))?;
         let response = sender.send_request(request).await;
         let response = response.map_err(|err| failed(DockerError::HyperResponseError { err }))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let status_code = response.status().as_u16();
+            let message = refusal(response).await;
             return Err(failed(DockerError::DockerResponseServerError {
-                status_code: response.status().as_u16(),
-                message: "it did not hand over the terminal".into(),
+                status_code,
+                message,
             }));
         }
         let upgraded = hyper::upgrade::on(response).await;
@@ -84,6 +103,23 @@ impl Engine {
         };
         Ok(Attached { input, output })
     }
+}
+
+/// What the engine says when it keeps the connection.
+async fn refusal(response: Response<Incoming>) -> String {
+    #[derive(Deserialize)]
+    struct Said {
+        message: String,
+    }
+    let body = Limited::new(response.into_body(), REFUSAL_BYTES_MAX).collect();
+    let said = match body.await {
+        Ok(body) => serde_json::from_slice::<Said>(&body.to_bytes()).ok(),
+        Err(_) => None,
+    };
+    said.map_or_else(
+        || "it did not hand over the terminal".into(),
+        |said| said.message,
+    )
 }
 
 impl AttachedOutput {

@@ -21,6 +21,7 @@ use fairway_api::{
     logs::LogLine,
     nodes::{NodePlan, NodeStatus},
     secret::Secret,
+    sessions::SessionOrder,
 };
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) logs: watch::Sender<Vec<LogLine>>,
     /// Answers 503 to everything while true.
     pub(crate) away: watch::Sender<bool>,
+    /// Sessions that wait for the agent.
+    pub(crate) sessions: watch::Sender<Vec<SessionOrder>>,
     terminals: mpsc::UnboundedSender<WebSocket>,
     pub(crate) joined: Mutex<mpsc::UnboundedReceiver<WebSocket>>,
 }
@@ -57,12 +60,14 @@ impl Controller {
             reports: watch::Sender::new(vec![]),
             logs: watch::Sender::new(vec![]),
             away: watch::Sender::new(false),
+            sessions: watch::Sender::new(vec![]),
             terminals,
             joined: Mutex::new(joined),
         });
         let router = Router::new()
             .route("/internal/nodes/{node}/plan", get(plan))
             .route("/internal/nodes/{node}/status", post(report))
+            .route("/internal/nodes/{node}/sessions", get(sessions))
             .route("/internal/logs", post(logs))
             .route("/internal/attach/{id}", any(attach))
             .layer(DefaultBodyLimit::max(8 << 20))
@@ -113,6 +118,18 @@ async fn plan(
     match tokio::time::timeout(Duration::from_secs(10), newer).await {
         Ok(Ok(plan)) => Json(plan.clone()).into_response(),
         _ => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+async fn sessions(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    if let Some(refused) = shared.refuse(&headers) {
+        return refused;
+    }
+    let mut waiting = shared.sessions.subscribe();
+    let some = async { drop(waiting.wait_for(|waiting| !waiting.is_empty()).await) };
+    match tokio::time::timeout(Duration::from_secs(10), some).await {
+        Ok(()) => Json(shared.sessions.send_replace(vec![])).into_response(),
+        Err(_) => StatusCode::NO_CONTENT.into_response(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The pod's end of an attached terminal.
+//! The pod's end of an attached terminal or of a session.
 
 use axum::{
     Router,
@@ -8,9 +8,10 @@ use axum::{
 };
 
 use crate::{
-    attach::End,
+    attach::{End, Terms},
     http::{caller::NodeRole, extract::Id, streams},
-    problem::Answer,
+    problem::{Answer, Problem},
+    sessions::{self, Claim},
     state::AppState,
 };
 
@@ -20,14 +21,19 @@ pub(super) fn routes() -> Router<AppState> {
 
 async fn join(
     State(state): State<AppState>,
-    NodeRole(_): NodeRole,
+    NodeRole(node): NodeRole,
     id: Id,
     upgrade: WebSocketUpgrade,
 ) -> Answer<Response> {
-    Ok(streams::join(
-        &state,
-        id.parse("terminal")?,
-        End::Pod,
-        upgrade,
-    ))
+    let id = id.parse("terminal")?;
+    let terms = match state.sessions.claim(id, &node) {
+        Claim::Session => sessions::terms(&node),
+        Claim::Unknown => Terms::one_off(),
+        Claim::NotYours => {
+            return Err(Problem::forbidden(
+                "A node may only answer sessions of its own pods.",
+            ));
+        }
+    };
+    Ok(streams::join(&state, id, End::Pod, terms, upgrade))
 }

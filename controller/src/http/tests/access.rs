@@ -102,6 +102,7 @@ const ENDPOINTS: &[(&str, &str, Serves)] = &[
     ("POST", "/apps/{app}/runs", Owner),
     ("GET", "/apps/{app}/runs/{id}", Owner),
     ("POST", "/apps/{app}/runs/{id}/actions/stop", Owner),
+    ("POST", "/apps/{app}/dynos/{dyno}/sessions", Owner),
     // Last of the app's: it is gone afterwards.
     ("DELETE", "/apps/{app}", Owner),
     ("GET", "/nodes", Admins),
@@ -113,6 +114,7 @@ const ENDPOINTS: &[(&str, &str, Serves)] = &[
     ("GET", "/streams/logs/{id}", Proof),
     ("GET", "/streams/builds/{id}", Proof),
     ("GET", "/streams/attach/{id}", Proof),
+    ("GET", "/streams/sessions/{id}", Proof),
     ("POST", "/internal/git/authorize", Builders),
     ("POST", "/internal/git/give-up", Builders),
     ("POST", "/internal/git/size", Builders),
@@ -129,6 +131,7 @@ const ENDPOINTS: &[(&str, &str, Serves)] = &[
     ("GET", "/internal/attach/{id}", Nodes),
     ("GET", "/internal/nodes/{name}/plan", Nodes),
     ("POST", "/internal/nodes/{name}/status", Nodes),
+    ("GET", "/internal/nodes/{name}/sessions", Nodes),
     ("GET", "/internal/routers/{name}/table", Routers),
     ("POST", "/internal/routers/{name}/status", Routers),
 ];

@@ -214,7 +214,7 @@ async fn build_output_is_followed_until_the_push_ends() {
 }
 
 /// The API on a real socket, for WebSockets.
-async fn serve(rig: &Rig) -> String {
+pub(super) async fn serve(rig: &Rig) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = rig.router.clone();
@@ -222,10 +222,10 @@ async fn serve(rig: &Rig) -> String {
     format!("ws://{address}")
 }
 
-type Socket =
+pub(super) type Socket =
     tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
-async fn dial(url: String, token: Option<&str>) -> Socket {
+pub(super) async fn dial(url: String, token: Option<&str>) -> Socket {
     let mut request = url.into_client_request().unwrap();
     if let Some(token) = token {
         let value = format!("Bearer {token}").parse().unwrap();
@@ -244,7 +244,7 @@ async fn dial_end(rig: &Rig, base: &str, id: AttachId, end: End) -> Socket {
     }
 }
 
-async fn next(socket: &mut Socket) -> Option<Message> {
+pub(super) async fn next(socket: &mut Socket) -> Option<Message> {
     loop {
         let message = tokio::time::timeout(PATIENCE, socket.next())
             .await
