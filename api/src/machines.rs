@@ -77,6 +77,8 @@ pub enum NodeState {
     Cordoned,
     /// Its pods move elsewhere.
     Draining,
+    /// Silent for a moment: keeps its pods, takes no new ones.
+    Suspected,
     /// Joined, but its agent has not reported yet.
     Joining,
     /// Silent for too long; its pods are replaced elsewhere.
@@ -89,6 +91,7 @@ impl fmt::Display for NodeState {
             Self::Ready => "ready",
             Self::Cordoned => "cordoned",
             Self::Draining => "draining",
+            Self::Suspected => "suspected",
             Self::Joining => "joining",
             Self::Lost => "lost",
         })

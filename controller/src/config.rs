@@ -1,6 +1,6 @@
 //! Settings of a controller, as whoever starts it hands them over.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use fairway_api::{
     images::RegistryAccess,
@@ -16,6 +16,10 @@ use crate::network::Choice;
 /// Images kept per app unless the operator says otherwise: far enough back to leave a bad week
 /// behind, and little beside what builds keep.
 pub const IMAGES_KEPT_DEFAULT: usize = 10;
+
+/// How long a machine may be silent unless the operator says otherwise, in seconds: two heartbeats,
+/// so that one late report moves nothing.
+pub const NODE_LOST_SECS_DEFAULT: u32 = 10;
 
 /// Everything a controller has to be told.
 #[derive(Debug, Clone)]
@@ -49,6 +53,8 @@ pub struct Config {
     pub repository_bytes_max: u64,
     /// How pods are shared out over the machines.
     pub placement: Policy,
+    /// How long a machine may be silent before it counts as lost; longer than a heartbeat.
+    pub node_lost_after: Duration,
     /// How many different images that ran stay in the registry per app, for rollbacks; at least 1.
     pub images_kept: usize,
 }

@@ -50,7 +50,7 @@ impl Controller {
         let logs = AppLogs::open(&data.join("logs")).context("open the folder of logs")?;
         let build_output =
             BuildOutputs::open(&data.join("builds")).context("open the folder of build outputs")?;
-        let cluster = Cluster::open(&store, config.registry.clone())
+        let cluster = Cluster::open(&store, config.registry.clone(), config.node_lost_after)
             .await
             .context("read the generations of node plans")?;
         let authority = Authority::open(&store, &secrets, now())

@@ -65,9 +65,9 @@ mod reconcile;
 pub mod wanted;
 
 pub use accounts::{readable_password, reset_password};
-pub use config::{Config, IMAGES_KEPT_DEFAULT, Role, RoleCredential};
+pub use config::{Config, IMAGES_KEPT_DEFAULT, NODE_LOST_SECS_DEFAULT, Role, RoleCredential};
 pub use controller::Controller;
-pub use fairway_scheduler::policy::Policy;
+pub use fairway_scheduler::policy::{Policy, Strategy};
 pub use http::not_found;
 
 mod controller;

@@ -80,7 +80,7 @@ pub async fn remove(state: &AppState, caller: &Caller, name: &str, force: bool) 
     }
     let lives = matches!(
         node_state(&row, &heard),
-        NodeState::Ready | NodeState::Cordoned | NodeState::Draining
+        NodeState::Ready | NodeState::Suspected | NodeState::Cordoned | NodeState::Draining
     );
     let pods = pods::of_node(&mut tx, &row.name).await?.len();
     if lives && pods > 0 && !force {
@@ -228,6 +228,7 @@ fn node_state(row: &NodeRow, heard: &Heard) -> NodeState {
     match row.intent {
         _ if heard.of(&row.name).is_none() && row.capacity.is_none() => NodeState::Joining,
         _ if heard.is_lost(&row.name) => NodeState::Lost,
+        NodeIntent::Ready if heard.is_suspected(&row.name) => NodeState::Suspected,
         NodeIntent::Ready => NodeState::Ready,
         NodeIntent::Cordoned => NodeState::Cordoned,
         NodeIntent::Draining => NodeState::Draining,

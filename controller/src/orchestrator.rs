@@ -54,6 +54,8 @@ pub struct Observation {
     pub number: u64,
     /// Machines that said something new.
     pub changed: BTreeMap<NodeName, NodeSeen>,
+    /// All machines that have been silent for long enough to be doubted.
+    pub late: BTreeSet<NodeName>,
     /// All machines that have been silent for too long.
     pub silent: BTreeSet<NodeName>,
     /// Machines that have never been heard of although there was time enough are lost; before

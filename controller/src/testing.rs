@@ -106,6 +106,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
         create_on_push: false,
         repository_bytes_max: 1_000_000,
         placement: Policy::default(),
+        node_lost_after: std::time::Duration::from_secs(crate::NODE_LOST_SECS_DEFAULT.into()),
         images_kept: 2,
     }
 }

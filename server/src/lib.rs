@@ -13,6 +13,7 @@ pub mod up;
 mod cluster_address;
 pub mod identity;
 mod machine;
+pub mod policy;
 pub mod progress;
 pub mod runtime;
 pub mod settings;

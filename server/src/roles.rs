@@ -7,6 +7,7 @@ mod node;
 mod registry;
 mod workers;
 
+pub(crate) use arguments::{read_secret, registry_at};
 pub use controller::ControllerArgs;
 pub use node::{JoinArgs, NodeCommand, RunArgs};
 pub use registry::RegistryArgs;

@@ -15,6 +15,8 @@ use fairway_api::{
 use serde::Deserialize;
 use url::Url;
 
+use crate::policy::{Placing, PolicyArgs};
+
 /// How alike a misspelt key must be to a known one to be named, from 0 to 1.
 const ALIKE_MIN: f64 = 0.6;
 
@@ -128,6 +130,38 @@ pub struct Settings {
     #[arg(long, env = "FAIRWAY_KEEP_IMAGES", value_name = "COUNT")]
     pub keep_images: Option<NonZeroUsize>,
 
+    /// Push to and pull from this registry, as host:port [default: the built-in one]
+    #[arg(long, env = "FAIRWAY_REGISTRY", value_name = "HOST")]
+    pub registry: Option<String>,
+
+    /// User name for that registry [default: none]
+    #[arg(long, env = "FAIRWAY_REGISTRY_USERNAME", value_name = "NAME")]
+    pub registry_username: Option<String>,
+
+    /// File with the password for that registry [default: none]
+    #[arg(long, env = "FAIRWAY_REGISTRY_PASSWORD_FILE", value_name = "FILE")]
+    pub registry_password_file: Option<PathBuf>,
+
+    /// Seconds until a silent machine counts as lost and its pods are replaced [default: 10]
+    #[arg(long, env = "FAIRWAY_NODE_LOST_SECS", value_name = "SECONDS")]
+    pub node_lost_secs: Option<u32>,
+
+    /// How pods are shared out over machines [default: spread]
+    #[arg(long, env = "FAIRWAY_PLACEMENT", value_name = "HOW")]
+    pub placement: Option<Placing>,
+
+    /// Memory promised to pods, in percent of what a machine has [default: 400]
+    #[arg(long, env = "FAIRWAY_OVERCOMMIT_MEMORY", value_name = "PERCENT")]
+    pub overcommit_memory: Option<u32>,
+
+    /// CPU time promised to pods, in percent of what a machine has [default: 3200]
+    #[arg(long, env = "FAIRWAY_OVERCOMMIT_CPU", value_name = "PERCENT")]
+    pub overcommit_cpu: Option<u32>,
+
+    /// Share of machines that may be lost at once and still be replaced at once, in percent [default: 50]
+    #[arg(long, env = "FAIRWAY_BRAKE", value_name = "PERCENT")]
+    pub brake: Option<u32>,
+
     /// Write progress lines to this pipe or file, and `ready` at the end
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
@@ -150,6 +184,17 @@ impl Settings {
             Err(error) => {
                 Err(error).with_context(|| format!("read settings from {}", path.display()))
             }
+        }
+    }
+
+    /// What it decides of placement and silent machines.
+    pub(crate) fn policy_args(&self) -> PolicyArgs {
+        PolicyArgs {
+            node_lost_secs: self.node_lost_secs,
+            placement: self.placement,
+            overcommit_memory: self.overcommit_memory,
+            overcommit_cpu: self.overcommit_cpu,
+            brake: self.brake,
         }
     }
 
@@ -180,6 +225,14 @@ impl Settings {
             vxlan_port: self.vxlan_port.or(file.vxlan_port),
             underlay: self.underlay.or(file.underlay),
             keep_images: self.keep_images.or(file.keep_images),
+            registry: self.registry.or(file.registry),
+            registry_username: self.registry_username.or(file.registry_username),
+            registry_password_file: self.registry_password_file.or(file.registry_password_file),
+            node_lost_secs: self.node_lost_secs.or(file.node_lost_secs),
+            placement: self.placement.or(file.placement),
+            overcommit_memory: self.overcommit_memory.or(file.overcommit_memory),
+            overcommit_cpu: self.overcommit_cpu.or(file.overcommit_cpu),
+            brake: self.brake.or(file.brake),
             progress: self.progress,
         }
     }
@@ -250,7 +303,10 @@ mod tests {
             stack-cache = \"/s\"\ndebian-mirror = \"http://a.b\"\n\
             build-ca-certificates = [\"/c\"]\nbuild-network = \"host\"\n\
             builds-at-once = 1\nbuild-memory-mib = 512\nbuild-minutes = 5\nkeep-images = 3\n\
-            pod-network = \"10.64.0.0/11\"\nvxlan-port = 7002\nunderlay = \"192.0.2.1\"\n";
+            pod-network = \"10.64.0.0/11\"\nvxlan-port = 7002\nunderlay = \"192.0.2.1\"\n\
+            registry = \"r.example.com\"\nregistry-username = \"u\"\n\
+            registry-password-file = \"/p\"\nnode-lost-secs = 30\nplacement = \"pack\"\n\
+            overcommit-memory = 100\novercommit-cpu = 100\nbrake = 30\n";
         parse(text).unwrap();
         assert_eq!(text.lines().count(), known_keys().len());
     }

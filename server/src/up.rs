@@ -37,7 +37,9 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(45);
 struct Addresses {
     api: SocketAddr,
     ssh: SocketAddr,
-    registry: SocketAddr,
+    /// Of the built-in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<SocketAddr>,
     http: SocketAddr,
     cluster: SocketAddr,
 }
@@ -61,7 +63,8 @@ struct Platform {
     addresses: Addresses,
     api: TcpListener,
     cluster: TcpListener,
-    registry: Registry,
+    /// Unless an outside one is used.
+    registry: Option<Registry>,
     controller: Controller,
     builder: Builder,
     router: Router,
@@ -83,11 +86,7 @@ impl Platform {
         let cluster = TcpListener::bind(layout.listen_cluster)
             .await
             .map_err(|error| not_bound(error, layout.listen_cluster, "--listen-cluster"))?;
-        let registry = Registry::bind(layout.registry(identity))
-            .await
-            .map_err(|error| not_bound(error, layout.listen_registry, "--listen-registry"))?;
-        let registry_address = registry.local_addr();
-        let access = layout::registry_access(registry_address, identity);
+        let (registry, access) = bind_registry(layout, identity).await?;
 
         let client = Client::new(format!("http://{}", loopback(api_address)).parse()?, None);
         let builder = Builder::bind(layout.builder(identity, &client)?)
@@ -103,7 +102,7 @@ impl Platform {
         let addresses = Addresses {
             api: api_address,
             ssh: builder.ssh_addr()?,
-            registry: registry_address,
+            registry: registry.as_ref().map(Registry::local_addr),
             http: router.local_addr(),
             cluster: cluster.local_addr()?,
         };
@@ -154,11 +153,11 @@ impl Platform {
             .controller
             .serve_cluster(self.cluster, shutdown.clone());
         parts.start("cluster port", cluster_port);
-        parts.start(
-            "clean-up",
-            housekeeping::run(self.registry.collector(), self.pruning, shutdown.clone()),
-        );
-        parts.start("registry", self.registry.run(shutdown.clone()));
+        if let Some(registry) = self.registry {
+            let cleaning = housekeeping::run(registry.collector(), self.pruning, shutdown.clone());
+            parts.start("clean-up", cleaning);
+            parts.start("registry", registry.run(shutdown.clone()));
+        }
         parts.start("controller", self.controller.run(shutdown.clone()));
         parts.start("router", self.router.run(shutdown.clone()));
         parts.start("agent", self.agent.run(shutdown.clone()));
@@ -191,6 +190,21 @@ impl Platform {
             ended = parts.set.join_next() => parts.failed(ended).await,
         }
     }
+}
+
+/// The registry that is used, and how; the first only if it is ours to run.
+async fn bind_registry(
+    layout: &Layout,
+    identity: &Identity,
+) -> anyhow::Result<(Option<Registry>, RegistryAccess)> {
+    if let Some(outside) = &layout.outside_registry {
+        return Ok((None, outside.clone()));
+    }
+    let registry = Registry::bind(layout.registry(identity))
+        .await
+        .map_err(|error| not_bound(error, layout.listen_registry, "--listen-registry"))?;
+    let access = layout::registry_access(registry.local_addr(), identity);
+    Ok((Some(registry), access))
 }
 
 /// The running parts. When one ends, all do: a half platform would look alive and lie.

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use fairway_api::{
     images::RegistryAccess,
     names::NodeName,
-    nodes::{Capacity, NodePlan, NodeStatus},
+    nodes::{Capacity, HEARTBEAT_SECS, NodePlan, NodeStatus},
 };
 
 use super::{Intent, NodeIntent, NodeSeen, Observation, Orchestrator, same_facts};
@@ -21,18 +21,19 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// How long a machine may be silent before it counts as lost, in seconds: two heartbeats, so that
-/// one late report moves nothing.
-pub const NODE_LOST_SECS: u64 = 10;
-/// How much longer, in seconds, after a start of the controller: agents that could not reach it
-/// wait a while between two tries.
-pub const NODE_LOST_SLACK_SECS: u64 = 20;
+/// How much longer a machine may be silent after a start of the controller: agents that could not
+/// reach it wait a while between two tries.
+const LOST_SLACK: Duration = Duration::from_secs(20);
+/// How long a machine may be silent before it gets no new pods: a heartbeat, and some for its way.
+/// Placing a pod anew costs little, and a pod on a machine that has died costs its time to start.
+const SUSPECTED_AFTER: Duration = Duration::from_secs(HEARTBEAT_SECS + 2);
 
 /// The machines of this cluster.
 #[derive(Debug)]
 pub struct Cluster {
     store: Store,
     registry: RegistryAccess,
+    lost_after: Duration,
     reports: Reports<NodeName, Arc<NodeStatus>>,
     /// How far each machine's clock was ahead of ours when it last reported.
     clocks: Mutex<BTreeMap<NodeName, TimeDelta>>,
@@ -47,6 +48,7 @@ pub struct Heard {
     machines: BTreeMap<NodeName, Aged<Arc<NodeStatus>>>,
     clocks_ahead: BTreeMap<NodeName, TimeDelta>,
     silence_counts: bool,
+    lost_after: Duration,
 }
 
 impl Heard {
@@ -63,18 +65,30 @@ impl Heard {
     /// True for a machine that was silent for too long.
     pub fn is_lost(&self, node: &NodeName) -> bool {
         match self.of(node) {
-            Some(heard) => heard.age > lost_after(0),
+            Some(heard) => heard.age > self.lost_after,
             None => self.silence_counts,
         }
+    }
+
+    /// True for a machine that was silent for long enough to be doubted.
+    pub fn is_suspected(&self, node: &NodeName) -> bool {
+        self.of(node)
+            .is_some_and(|heard| heard.age > SUSPECTED_AFTER)
     }
 }
 
 impl Cluster {
     /// A cluster whose machines pull from `registry`.
-    pub async fn open(store: &Store, registry: RegistryAccess) -> Result<Self, StoreError> {
+    /// One counts as lost when it has been silent for `lost_after`.
+    pub async fn open(
+        store: &Store,
+        registry: RegistryAccess,
+        lost_after: Duration,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             store: store.clone(),
             registry,
+            lost_after,
             reports: Reports::default(),
             clocks: Mutex::default(),
             plans: Mutex::default(),
@@ -114,8 +128,14 @@ impl Cluster {
         Heard {
             machines: self.reports.all(),
             clocks_ahead: self.clocks().clone(),
-            silence_counts: self.reports.age() > lost_after(NODE_LOST_SLACK_SECS),
+            silence_counts: self.silence_counts(),
+            lost_after: self.lost_after,
         }
+    }
+
+    /// True once every machine that lives has had time to report.
+    fn silence_counts(&self) -> bool {
+        self.reports.age() > self.lost_after + LOST_SLACK
     }
 
     /// Forgets what a machine reported and what it was told; it is no part of the cluster any more.
@@ -200,14 +220,11 @@ impl Orchestrator for Cluster {
                 .into_iter()
                 .map(|(name, status)| (name, seen(status)))
                 .collect(),
-            silent: self.reports.silent_for(lost_after(0)),
-            silence_counts: self.reports.age() > lost_after(NODE_LOST_SLACK_SECS),
+            late: self.reports.silent_for(SUSPECTED_AFTER),
+            silent: self.reports.silent_for(self.lost_after),
+            silence_counts: self.silence_counts(),
         }
     }
-}
-
-fn lost_after(slack_secs: u64) -> Duration {
-    Duration::from_secs(NODE_LOST_SECS + slack_secs)
 }
 
 /// True when what was published is not what is wanted, or its machine refuses it as too old.

@@ -54,6 +54,7 @@ pub(super) struct World {
     pub(super) networks: Networks,
     /// The newest observation that is in here.
     observed: u64,
+    late: BTreeSet<NodeName>,
     silent: BTreeSet<NodeName>,
     silence_counts: bool,
     /// Where to go on reading apps again although nobody said that they changed.
@@ -95,6 +96,7 @@ impl World {
             routing: Routing::default(),
             networks: Networks::default(),
             observed: 0,
+            late: BTreeSet::new(),
             silent: BTreeSet::new(),
             silence_counts: false,
             read_again_after: None,
@@ -232,15 +234,18 @@ impl World {
         let Observation {
             number,
             changed,
+            late,
             silent,
             silence_counts,
         } = state.cluster.observe(self.observed);
         self.observed = number;
         let mut touched: BTreeSet<NodeName> = changed.keys().cloned().collect();
+        touched.extend(self.late.symmetric_difference(&late).cloned());
         touched.extend(self.silent.symmetric_difference(&silent).cloned());
         if silence_counts != self.silence_counts {
             touched.extend(self.nodes.keys().cloned());
         }
+        self.late = late;
         self.silent = silent;
         self.silence_counts = silence_counts;
         for (name, seen) in changed {
@@ -316,6 +321,7 @@ impl World {
         };
         let state = match row.intent {
             _ if lost => NodeState::Lost,
+            NodeIntent::Ready if self.late.contains(name) => NodeState::Suspected,
             NodeIntent::Ready => NodeState::Ready,
             NodeIntent::Cordoned => NodeState::Cordoned,
             NodeIntent::Draining => NodeState::Draining,

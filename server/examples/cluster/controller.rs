@@ -65,6 +65,9 @@ pub(crate) async fn run(
         repository_bytes_max: 1_000_000,
         images_kept: fairway_controller::IMAGES_KEPT_DEFAULT,
         placement: Policy::default(),
+        node_lost_after: std::time::Duration::from_secs(
+            fairway_controller::NODE_LOST_SECS_DEFAULT.into(),
+        ),
     })
     .await?;
     controller

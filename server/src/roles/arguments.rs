@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::Context;
 use clap::Args;
-use fairway_api::{client::Client, secret::Secret};
+use fairway_api::{client::Client, images::RegistryAccess, secret::Secret};
 use url::Url;
 
 /// How a role finds its controller and proves itself to it.
@@ -32,8 +32,27 @@ impl ControllerLink {
     }
 }
 
+/// A registry as builders and machines reach it. Like the container engine, they trust one on
+/// loopback without TLS and no other.
+pub(crate) fn registry_at(
+    host: String,
+    username: String,
+    password: Secret,
+) -> anyhow::Result<RegistryAccess> {
+    anyhow::ensure!(
+        !host.is_empty() && !host.contains('/'),
+        "{host:?} is no registry; write its host, with the port if it is not 443"
+    );
+    Ok(RegistryAccess {
+        plain_http: host.starts_with("127.") || host.starts_with("localhost"),
+        host,
+        username,
+        password,
+    })
+}
+
 /// The one line of a secret file.
-pub(super) fn read_secret(path: &Path) -> anyhow::Result<Secret> {
+pub(crate) fn read_secret(path: &Path) -> anyhow::Result<Secret> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("read the secret in {}", path.display()))?;
     let secret = text.trim();

@@ -5,19 +5,19 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 use anyhow::Context;
 use clap::Args;
 use fairway_api::{
-    images::RegistryAccess,
     names::{BuilderName, Hostname, RouterName},
     network::{Subnet, VXLAN_PORT_DEFAULT},
 };
-use fairway_controller::{Config, Controller, IMAGES_KEPT_DEFAULT, Policy, Role, RoleCredential};
+use fairway_controller::{Config, Controller, IMAGES_KEPT_DEFAULT, Role, RoleCredential};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::arguments::read_secret;
+use super::arguments::{read_secret, registry_at};
 use crate::{
     cluster_address::{checked_address, reachable},
     identity::Identity,
+    policy::PolicyArgs,
     up,
 };
 
@@ -75,6 +75,8 @@ pub struct ControllerArgs {
     /// Images of past releases kept per app, for rollbacks
     #[arg(long, value_name = "COUNT", default_value_t = NonZeroUsize::new(IMAGES_KEPT_DEFAULT).unwrap_or(NonZeroUsize::MIN))]
     keep_images: NonZeroUsize,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 impl ControllerArgs {
@@ -126,12 +128,11 @@ impl ControllerArgs {
                 None => reachable(&self.public_url, cluster),
             }],
             public_url: self.public_url,
-            registry: RegistryAccess {
-                plain_http: self.registry.starts_with("127."),
-                host: self.registry,
-                username: self.registry_username,
-                password: read_secret(&self.registry_password_file)?,
-            },
+            registry: registry_at(
+                self.registry,
+                self.registry_username,
+                read_secret(&self.registry_password_file)?,
+            )?,
             role_credentials: vec![
                 credential(Role::Builder(self.builder), &identity.builder_token),
                 credential(Role::Router(self.router), &identity.router_token),
@@ -139,7 +140,8 @@ impl ControllerArgs {
             pod_network: self.pod_network,
             vxlan_port: self.vxlan_port,
             create_on_push: self.create_on_push,
-            placement: Policy::default(),
+            placement: self.policy.policy()?,
+            node_lost_after: self.policy.node_lost_after()?,
             repository_bytes_max: up::REPOSITORY_BYTES_MAX,
             images_kept: self.keep_images.get(),
         })

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -26,6 +27,7 @@ use crate::{
     cluster_address::{checked_address, reachable},
     identity::Identity,
     machine::this_machine,
+    roles::{read_secret, registry_at},
     settings::Settings,
 };
 
@@ -56,6 +58,10 @@ pub(super) struct Layout {
     vxlan_port: u16,
     underlay: Option<IpAddr>,
     images_kept: usize,
+    /// Instead of the built-in registry.
+    pub(super) outside_registry: Option<RegistryAccess>,
+    placement: Policy,
+    node_lost_after: Duration,
     buildpacks: PathBuf,
     builds: Builds,
 }
@@ -127,6 +133,7 @@ impl Layout {
             .unwrap_or_else(|| "/var/lib/fairway".into());
         let data = std::path::absolute(&data).context("find the data directory")?;
         let builds = Builds::resolve(&settings, &data)?;
+        let (outside_registry, policy) = (outside_registry(&settings)?, settings.policy_args());
         Ok(Self {
             // The API and the registry speak plain HTTP and take passwords: loopback only, unless
             // the operator says otherwise.
@@ -154,6 +161,9 @@ impl Layout {
             pod_network: settings.pod_network,
             vxlan_port: settings.vxlan_port.unwrap_or(VXLAN_PORT_DEFAULT),
             underlay: settings.underlay,
+            outside_registry,
+            placement: policy.policy()?,
+            node_lost_after: policy.node_lost_after()?,
             images_kept: settings
                 .keep_images
                 .map_or(IMAGES_KEPT_DEFAULT, NonZeroUsize::get),
@@ -210,7 +220,8 @@ impl Layout {
             pod_network: self.pod_network,
             vxlan_port: self.vxlan_port,
             create_on_push: self.create_on_push,
-            placement: Policy::default(),
+            placement: self.placement.clone(),
+            node_lost_after: self.node_lost_after,
             repository_bytes_max: REPOSITORY_BYTES_MAX,
             images_kept: self.images_kept,
         })
@@ -289,6 +300,25 @@ pub(super) fn registry_access(address: SocketAddr, identity: &Identity) -> Regis
         password: identity.registry_password.clone(),
         plain_http: true,
     }
+}
+
+/// The registry that the settings name, if they do.
+fn outside_registry(settings: &Settings) -> anyhow::Result<Option<RegistryAccess>> {
+    let Some(host) = &settings.registry else {
+        anyhow::ensure!(
+            settings.registry_username.is_none() && settings.registry_password_file.is_none(),
+            "registry-username and registry-password-file are for an outside registry; name it with \
+             registry"
+        );
+        return Ok(None);
+    };
+    let password = settings.registry_password_file.as_deref().map(read_secret);
+    registry_at(
+        host.clone(),
+        settings.registry_username.clone().unwrap_or_default(),
+        password.transpose()?.unwrap_or_default(),
+    )
+    .map(Some)
 }
 
 fn given_buildpacks(dir: PathBuf) -> anyhow::Result<PathBuf> {

@@ -110,7 +110,9 @@ fn or_none(text: String) -> String {
 /// What somebody should look at.
 fn note(node: &Node) -> String {
     let mut notes = Vec::new();
-    let late = node.silent_secs.filter(|&secs| secs > 2 * HEARTBEAT_SECS);
+    let late = node
+        .silent_secs
+        .filter(|&secs| secs > 2 * HEARTBEAT_SECS || node.state == NodeState::Suspected);
     match (node.state, late) {
         (_, Some(secs)) => notes.push(format!("silent for {secs} s")),
         (NodeState::Lost, None) => notes.push("silent since the controller started".into()),
