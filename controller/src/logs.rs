@@ -2,3 +2,4 @@
 
 pub mod app_logs;
 pub mod build_output;
+pub mod senders;

@@ -10,7 +10,7 @@ use crate::{
     auth::{Logins, Roles},
     builds::Leases,
     config::Config,
-    logs::{app_logs::AppLogs, build_output::BuildOutputs},
+    logs::{app_logs::AppLogs, build_output::BuildOutputs, senders::Senders},
     membership::{Authority, Members},
     orchestrator::cluster::Cluster,
     routers::Routers,
@@ -29,6 +29,8 @@ pub struct Parts {
     pub secrets: Secrets,
     /// The apps' logs.
     pub logs: AppLogs,
+    /// Whose lines each machine may hand in.
+    pub(crate) log_senders: Senders,
     /// What builds print.
     pub build_output: BuildOutputs,
     /// Terminals and pods that wait for each other.

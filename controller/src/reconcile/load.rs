@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use fairway_api::{
     build_orders::BuiltImage,
     checks::STARTUP_DEADLINE_SECS_DEFAULT,
@@ -19,7 +19,7 @@ use fairway_api::{
     reach::NetworkRule,
     sizes::{self, SIZE_DEFAULT},
 };
-use fairway_scheduler::snapshot::{App, Deployment, Pod, PodKind, Release, ReleaseType, Want};
+use fairway_scheduler::snapshot::{App, Deployment, PodKind, Release, ReleaseType, Want};
 
 pub(super) use self::jobs::KnownRun;
 use self::jobs::{cron, known_run, remembered};
@@ -206,7 +206,11 @@ impl Rows {
             placements: BTreeMap::new(),
             formation: self.formation.into_iter().map(want).collect(),
             deployments: self.deployments.iter().map(deployment).collect(),
-            pods: self.pods.iter().map(|row| (row.id, pod(row))).collect(),
+            pods: self
+                .pods
+                .iter()
+                .map(|row| (row.id, row.known(stop_at(row))))
+                .collect(),
             jobs: remembered(&self.jobs, &self.runs, &self.taken),
         };
         let one_offs = self
@@ -287,23 +291,9 @@ fn deployment(row: &DeploymentRow) -> Deployment {
     }
 }
 
-fn pod(row: &PodRow) -> Pod {
-    Pod {
-        id: row.id,
-        release: row.release,
-        kind: row.kind,
-        process_type: row.process_type.clone(),
-        ordinal: row.ordinal,
-        name: row.name.clone(),
-        size: row.size.clone(),
-        node: row.node.clone(),
-        unplaced: row.unplaced.clone(),
-        intent: row.intent,
-        stop_at: (row.kind == PodKind::Run).then(|| row.created_at + ONE_OFF_LIFE_MAX),
-        status: row.status.clone(),
-        gone: false,
-        created_at: row.created_at,
-    }
+/// When a one-off pod ends at the latest.
+fn stop_at(row: &PodRow) -> Option<DateTime<Utc>> {
+    (row.kind == PodKind::Run).then(|| row.created_at + ONE_OFF_LIFE_MAX)
 }
 
 /// Process types with the count and size that app.json asks for, else one web pod and none of the

@@ -1,5 +1,7 @@
 //! Pods: what is wanted of each, where it is bound, and its status as last reported.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use fairway_api::{
     ids::{AppId, PodId, ReleaseId},
@@ -70,6 +72,28 @@ impl PodRow {
     }
 }
 
+impl PodRow {
+    /// As the planner knows it; `stop_at` is when a one-off pod ends at the latest.
+    pub fn known(&self, stop_at: Option<DateTime<Utc>>) -> Pod {
+        Pod {
+            id: self.id,
+            release: self.release,
+            kind: self.kind,
+            process_type: self.process_type.clone(),
+            ordinal: self.ordinal,
+            name: self.name.clone(),
+            size: self.size.clone(),
+            node: self.node.clone(),
+            unplaced: self.unplaced.clone(),
+            intent: self.intent,
+            stop_at,
+            status: self.status.clone(),
+            gone: false,
+            created_at: self.created_at,
+        }
+    }
+}
+
 fn word_of(kind: PodKind) -> &'static str {
     match kind {
         PodKind::Service => "service",
@@ -113,6 +137,15 @@ pub async fn of_node(db: &mut Db, node: &NodeName) -> Result<Vec<PodRow>, StoreE
         .fetch_all(db)
         .await?;
     rows.iter().map(PodRow::read).collect()
+}
+
+/// The apps that have pods on a machine.
+pub async fn apps_on(db: &mut Db, node: &NodeName) -> Result<BTreeSet<AppId>, StoreError> {
+    let rows = query("SELECT DISTINCT app_id FROM pods WHERE node = $1")
+        .bind(node.as_str())
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(|row| row.parsed("app_id")).collect()
 }
 
 /// Adds a pod: wanted, not bound.

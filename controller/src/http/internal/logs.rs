@@ -6,9 +6,12 @@ use axum::{Router, extract::State, http::StatusCode, routing::post};
 use fairway_api::{
     ids::AppId,
     logs::{LOG_BATCH_LINES_MAX, LOG_LINE_BYTES_MAX, LogLine},
+    names::NodeName,
 };
+use tokio::time::Instant;
 
 use crate::{
+    config::Role,
     http::{
         caller::AnyRole,
         extract::{self, read_body},
@@ -27,7 +30,7 @@ pub(super) fn routes() -> Router<AppState> {
 
 async fn append(
     State(state): State<AppState>,
-    AnyRole(_): AnyRole,
+    AnyRole(role): AnyRole,
     request: axum::extract::Request,
 ) -> Answer<StatusCode> {
     let body = read_body(request.into_body(), BATCH_BYTES_MAX).await?;
@@ -39,8 +42,30 @@ async fn append(
     }
     let known = existing(&state, lines.iter().map(|line| line.app).collect()).await?;
     lines.retain(|line| known.contains(&line.app));
+    if let Role::Node(node) = &role {
+        keep_own(&state, node, &mut lines).await?;
+    }
     state.logs.append(lines).await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Keeps the lines of apps that have pods on the machine, which is all that it may hand in.
+async fn keep_own(state: &AppState, node: &NodeName, lines: &mut Vec<LogLine>) -> Answer<()> {
+    let there = store::pods::apps_on(&mut *state.store.read().await?, node).await?;
+    let allowed = state.log_senders.allowed(node, there, Instant::now());
+    let before = lines.len();
+    lines.retain(|line| allowed.contains(&line.app));
+    let foreign = before - lines.len();
+    if foreign == 0 {
+        return Ok(());
+    }
+    tracing::warn!(%node, foreign, "a machine handed in log lines of apps that have no pods there");
+    if lines.is_empty() {
+        return Err(Problem::forbidden(
+            "A node may only hand in lines of apps that have pods on it.",
+        ));
+    }
+    Ok(())
 }
 
 /// Those of the apps that exist: the last words of a destroyed one must not make it a log again.

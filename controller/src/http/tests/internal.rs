@@ -4,7 +4,10 @@ use fairway_api::build_orders::BuildResult;
 use serde_json::{Value, json};
 
 use super::scrubbed;
-use crate::testing::{BUILDER, BUILDER_2, NODE, PASSWORD, ROUTER, Rig, built};
+use crate::{
+    store::{columns::now, pods},
+    testing::{BUILDER, BUILDER_2, NODE, PASSWORD, ROUTER, Rig, built},
+};
 
 async fn authorize(rig: &Rig, credential: Value, app: &str, access: &str) -> crate::testing::Reply {
     let ask = json!({ "credential": credential, "app": app, "access": access, "from": null });
@@ -194,10 +197,28 @@ async fn a_build_is_only_queued_for_who_may_push() {
         .expect(403);
 }
 
+/// Makes a pod of the app on the machine that has [`NODE`].
+async fn bind_a_pod(rig: &Rig, app: &str) {
+    rig.release(app).await;
+    let run = json!({ "command": "sleep 1" });
+    let path = format!("/apps/{app}/dynos");
+    rig.call(&rig.alice, "POST", &path, run).await.expect(201);
+    let mut tx = rig.state().store.write().await.unwrap();
+    let row = pods::all(&mut tx).await.unwrap().remove(0);
+    let mut bound = row.known(None);
+    bound.node = Some("one".parse().unwrap());
+    pods::write(&mut tx, &[(row.app, &bound)], now())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+}
+
 #[tokio::test]
 async fn log_lines_come_from_every_role_and_only_for_apps_that_exist() {
     let rig = Rig::new().await;
     let app = rig.app("shop").await;
+    let other = rig.app("other").await;
+    bind_a_pod(&rig, "shop").await;
     let line = |app: &Value, text: &str| {
         json!({ "app": app, "at": "2026-11-21T21:30:43.123456Z", "source": "app",
                 "process": "web.1", "pod": null, "text": text })
@@ -209,6 +230,14 @@ async fn log_lines_come_from_every_role_and_only_for_apps_that_exist() {
             .await
             .expect(204);
     }
+    // A machine speaks for its own pods only.
+    let foreign = rig.call(
+        NODE,
+        "POST",
+        "/internal/logs",
+        json!([line(&other["id"], "x")]),
+    );
+    foreign.await.expect(403);
     let many: Vec<Value> = (0..1_001).map(|_| line(&app["id"], "x")).collect();
     rig.call(NODE, "POST", "/internal/logs", json!(many))
         .await
@@ -224,10 +253,9 @@ async fn log_lines_come_from_every_role_and_only_for_apps_that_exist() {
         .get("", url.strip_prefix("http://fairway.test:7000").unwrap())
         .await
         .text;
-    assert_eq!(
-        text,
-        "2026-11-21T21:30:43.123456+00:00 app[web.1]: hello\n".repeat(3)
-    );
+    let of_roles: Vec<&str> = text.lines().filter(|it| it.contains(" app[")).collect();
+    let hello = "2026-11-21T21:30:43.123456+00:00 app[web.1]: hello";
+    assert_eq!(of_roles, [hello; 3]);
     let folders = std::fs::read_dir(rig.dir.path().join("logs"))
         .unwrap()
         .count();

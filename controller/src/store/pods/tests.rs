@@ -37,7 +37,9 @@ async fn a_pod_is_kept_through_its_life() {
 
         pod.unplaced = Some("one: is cordoned".into());
         let app = pod.app;
-        write(&mut tx, &[(app, &known(&pod))], at).await.unwrap();
+        write(&mut tx, &[(app, &pod.known(None))], at)
+            .await
+            .unwrap();
         assert_eq!(of_app(&mut tx, app).await.unwrap(), [pod.clone()]);
 
         let status = PodStatus {
@@ -51,9 +53,9 @@ async fn a_pod_is_kept_through_its_life() {
         };
         let node: NodeName = "one".parse().unwrap();
         (pod.node, pod.unplaced, pod.status) = (Some(node), None, Some(status));
-        let before = known(&pod);
+        let before = pod.known(None);
         pod.intent = PodIntent::Retired { at, unrouted_in: 7 };
-        let mut retired = known(&pod);
+        let mut retired = pod.known(None);
         write(&mut tx, &[(app, &retired)], at).await.unwrap();
         // What is retired stays so since then, whatever somebody knows who looked before.
         retired.intent = PodIntent::Retired {
@@ -71,25 +73,5 @@ async fn a_pod_is_kept_through_its_life() {
         assert_eq!(all(&mut tx).await.unwrap(), [pod.clone()]);
         delete(&mut tx, &[pod.id]).await.unwrap();
         assert_eq!(all(&mut tx).await.unwrap(), []);
-    }
-}
-
-/// What the planner knows of a pod.
-fn known(row: &PodRow) -> Pod {
-    Pod {
-        id: row.id,
-        release: row.release,
-        kind: row.kind,
-        process_type: row.process_type.clone(),
-        ordinal: row.ordinal,
-        name: row.name.clone(),
-        size: row.size.clone(),
-        node: row.node.clone(),
-        unplaced: row.unplaced.clone(),
-        intent: row.intent,
-        stop_at: None,
-        status: row.status.clone(),
-        gone: false,
-        created_at: row.created_at,
     }
 }
