@@ -2,6 +2,7 @@
 //! git, curl and engine beside it.
 
 mod joined;
+mod leftovers;
 mod machines;
 mod platform;
 mod repository;

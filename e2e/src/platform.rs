@@ -7,6 +7,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::Once,
     time::{Duration, Instant},
 };
 
@@ -15,7 +16,7 @@ use fairway_api::{client::Client, names::AppName, secret::Secret};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::Repository;
+use crate::{Repository, leftovers};
 
 /// How long a platform may take until it is ready, the making of stack images included.
 const START_MAX: Duration = Duration::from_secs(600);
@@ -56,7 +57,12 @@ impl Platform {
     }
 
     fn start_with(address: Ipv4Addr, more: &[String]) -> anyhow::Result<Self> {
-        let home = tempfile::Builder::new().prefix("fairway-e2e-").tempdir()?;
+        static COLLECT: Once = Once::new();
+        COLLECT.call_once(leftovers::collect);
+        let home = tempfile::Builder::new()
+            .prefix(leftovers::PREFIX)
+            .tempdir()?;
+        leftovers::own(home.path())?;
         let free: SocketAddr = ([127, 0, 0, 1], 0).into();
         let wanted = Addresses {
             api: free,
@@ -237,24 +243,6 @@ impl Platform {
             .to_owned()
     }
 
-    /// Removes the images that its builds named in the engine, by these names.
-    fn remove_images(&self) -> anyhow::Result<()> {
-        let reference = format!("reference={}/apps/*", self.addresses.registry);
-        let listed = run(Command::new("docker")
-            .args(["images", "--digests", "--filter", &reference])
-            .args(["--format", "{{.Repository}} {{.Tag}} {{.Digest}}"]))?;
-        for line in String::from_utf8_lossy(&listed.stdout).lines() {
-            let image = match line.split(' ').collect::<Vec<_>>()[..] {
-                [repository, "<none>", digest] => format!("{repository}@{digest}"),
-                [repository, tag, _] => format!("{repository}:{tag}"),
-                _ => continue,
-            };
-            // With its tag its digests may be gone already.
-            drop(Command::new("docker").args(["rmi", &image]).output());
-        }
-        Ok(())
-    }
-
     /// The end of its log, for failures.
     pub fn log_tail(&self) -> String {
         let text = fs::read_to_string(self.home.path().join("log")).unwrap_or_default();
@@ -269,31 +257,7 @@ impl Drop for Platform {
         if self.stop().is_err() {
             self.kill();
         }
-        if instance.is_empty() {
-            return;
-        }
-        // An empty instance would match every container on the machine; checked above.
-        let label = format!("label=dev.fairway.instance={instance}");
-        for (list, remove) in [
-            (&["ps", "-aq"][..], &["rm", "-f"][..]),
-            (&["network", "ls", "-q"][..], &["network", "rm"][..]),
-        ] {
-            let Ok(found) = Command::new("docker")
-                .args(list)
-                .args(["--filter", &label])
-                .output()
-            else {
-                continue;
-            };
-            for id in String::from_utf8_lossy(&found.stdout).lines() {
-                drop(Command::new("docker").args(remove).arg(id).output());
-            }
-        }
-        drop(self.remove_images());
-        // What kept its pods apart; there is none where this is not root.
-        let table = format!("fairway_{}", instance.replace('-', "_"));
-        let delete = ["delete", "table", "inet", &table];
-        drop(Command::new("nft").args(delete).output());
+        leftovers::clean_engine(&instance, Some(self.addresses.registry));
     }
 }
 
