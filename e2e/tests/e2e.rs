@@ -25,6 +25,8 @@ mod drive;
 mod keep;
 #[path = "e2e/push.rs"]
 mod push;
+#[path = "e2e/rollouts.rs"]
+mod rollouts;
 #[path = "e2e/sample.rs"]
 mod sample;
 
@@ -46,6 +48,7 @@ fn main() {
         bad_input::TESTS,
         dashboard::TESTS,
         disk::TESTS,
+        rollouts::TESTS,
     ]
     .concat();
     if arguments.list {
