@@ -261,7 +261,7 @@ impl Planner {
         let (bound, places) = (&mut self.bound, &mut self.places);
         let mut pass = Pass::new(now, &around, *routes_generation + 1, ids);
         for _ in 0..ROUNDS_MAX {
-            let round: BTreeSet<AppId> = changed.union(&self.waits.room).copied().collect();
+            let mut round: BTreeSet<AppId> = changed.union(&self.waits.room).copied().collect();
             let done_before = steps.len();
             // What is no more makes room first, so that no rule acts on a lack of it that has
             // ended.
@@ -274,6 +274,9 @@ impl Planner {
                 self.waits.set_time(*id, pass.take_wake());
             }
             places.bind(apps, &mut pass, &self.waits.room, &mut steps, bound);
+            // Pods of others may have made room: their apps act in the same round, as they would
+            // if all apps were looked at.
+            round.extend(steps[done_before..].iter().map(|step| step.app));
             for id in &round {
                 let Some(app) = apps.get_mut(id) else {
                     continue;

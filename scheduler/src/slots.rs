@@ -17,7 +17,7 @@ use crate::{
     beside::Beside,
     drain,
     pass::Pass,
-    snapshot::{App, Pod, PodIntent, PodKind, Release, Want},
+    snapshot::{App, NodeState, Pod, PodIntent, PodKind, Release, Want},
 };
 
 /// How long a pod that is to be replaced holds its place on a full machine, in seconds, before it
@@ -141,12 +141,18 @@ fn replica(
 /// True when a pod should go although the one that replaces it is not up, since that one finds no
 /// room. One at a time: a full machine is no reason to take a whole app down.
 fn makes_room(app: &App, older: &Pod, newest: &Pod, pass: &mut Pass<'_>) -> bool {
+    let lost = |pod: &Pod| {
+        let node = pod.node.as_ref().and_then(|node| pass.nodes.get(node));
+        node.is_some_and(|node| node.state == NodeState::Lost)
+    };
     // Its end makes room only where it is; on a machine that takes no pods it would be in vain.
-    if newest.unplaced.is_none() || pass.must_move(app, older) {
+    if newest.unplaced.is_none() || lost(older) || pass.must_move(app, older) {
         return false;
     }
-    let mut services = app.pods.values().filter(|pod| pod.kind == PodKind::Service);
-    let others_move = services.any(|pod| match pod.intent {
+    // What ends on a lost machine ends whenever that comes back, and makes no room here.
+    let services = app.pods.values().filter(|pod| pod.kind == PodKind::Service);
+    let services: Vec<&Pod> = services.filter(|pod| !lost(pod)).collect();
+    let others_move = services.into_iter().any(|pod| match pod.intent {
         PodIntent::Retired { .. } | PodIntent::Stopping => true,
         PodIntent::Wanted => {
             let is_new = pod.node.is_some() && !pod.is_up();
