@@ -39,7 +39,12 @@ impl Problem {
 
     /// 404 in the words of the Platform API.
     pub fn not_found(what: &str) -> Self {
-        Self::new(ErrorId::NotFound, format!("Couldn't find that {what}."))
+        let problem = Self::new(ErrorId::NotFound, format!("Couldn't find that {what}."));
+        match what {
+            // The same for one that there is not and for one that is somebody else's.
+            "app" => problem.hint("Check its name; `app apps` lists those that you can see."),
+            _ => problem,
+        }
     }
 
     /// 422: the request is understood and cannot be done as it stands.
