@@ -1,0 +1,132 @@
+//! What machines are told, and what they are believed.
+
+use serde_json::{Value, json};
+
+use super::platform::{Platform, status_of};
+use crate::testing::NODE;
+
+#[tokio::test]
+async fn generations_of_plans_never_go_back() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let before = platform.newest_plan().generation;
+    platform.crash_and_start().await;
+    platform.scale("shop", "web", 2).await;
+    let plan = platform.orders(|plan| plan.pods.len() == 2).await;
+    assert!(plan.generation > before);
+}
+
+/// A database that was put back from a backup knows smaller numbers than the agents.
+#[tokio::test]
+async fn an_agent_with_a_newer_generation_obeys_again() {
+    let mut platform = Platform::with_live_app("shop").await;
+    platform.pretend_generation(1_000_000);
+    platform.scale("shop", "web", 2).await;
+    let plan = platform.orders(|plan| plan.pods.len() == 2).await;
+    assert!(plan.generation > 1_000_000);
+}
+
+#[tokio::test]
+async fn a_report_is_believed_only_from_the_machine_itself() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let mut status = platform.status();
+    status.node = "two".parse().unwrap();
+    let forged = serde_json::to_value(&status).unwrap();
+    let path = "/internal/nodes/one/status";
+    platform
+        .rig
+        .call(NODE, "POST", path, forged.clone())
+        .await
+        .expect(403);
+    platform
+        .rig
+        .call(NODE, "POST", "/internal/nodes/two/status", forged)
+        .await
+        .expect(403);
+    platform
+        .rig
+        .call(NODE, "POST", path, json!({ "node": "one" }))
+        .await
+        .expect(422);
+    platform
+        .rig
+        .call(NODE, "GET", "/internal/routers/one/table", Value::Null)
+        .await
+        .expect(403);
+
+    // A pod that this machine does not run is nobody's news.
+    let stranger = fairway_api::ids::PodId::generate();
+    platform
+        .pods
+        .insert(stranger, status_of(stranger, "ready", 9));
+    platform.report().await;
+    platform.scale("shop", "web", 2).await;
+    platform.orders(|plan| plan.pods.len() == 2).await;
+    platform.settled("shop", |dynos| dynos.len() == 2).await;
+}
+
+#[tokio::test]
+async fn a_machine_gets_a_subnet_for_good_and_is_told_of_its_pods_apps() {
+    let mut platform = Platform::with_live_app("shop").await;
+    assert_eq!(platform.newest_plan().network, None, "its agent cannot");
+    platform.network.can_join = true;
+    platform.network.underlay = Some([192, 0, 2, 1].into());
+    platform.report().await;
+    let plan = platform.orders(|plan| plan.network.is_some()).await;
+    let network = plan.network.unwrap();
+    assert_eq!((network.host_ports, network.peers), (vec![8080], vec![]));
+    let [shop] = &network.apps[..] else {
+        panic!("{:?}", network.apps);
+    };
+    assert_eq!((shop.name.as_str(), shop.pods.len()), ("shop", 1));
+    assert!(shop.pods[0].serves && shop.pods[0].address.is_none());
+
+    platform.rig.app("friend").await;
+    let alice = platform.rig.alice.clone();
+    let call = async |method: &str, path: &str, body: Value| {
+        platform.rig.call(&alice, method, path, body).await
+    };
+    call("POST", "/apps/shop/network", json!({ "from": "friend" }))
+        .await
+        .expect(201);
+    call(
+        "PUT",
+        "/apps/shop/external-names/db",
+        json!({ "hostname": "db.example.com" }),
+    )
+    .await
+    .expect(200);
+    let told = |plan: &fairway_api::nodes::NodePlan| {
+        plan.network.as_ref().is_some_and(|network| {
+            let names: Vec<_> = network.apps.iter().map(|app| app.name.as_str()).collect();
+            let shop = network.apps.iter().find(|app| app.name.as_str() == "shop");
+            names.contains(&"friend")
+                && shop.is_some_and(|it| it.admits.len() == 1 && it.external.len() == 1)
+        })
+    };
+    platform.orders(told).await;
+
+    platform.crash_and_start().await;
+    let after = platform.orders(|plan| plan.network.is_some()).await;
+    assert_eq!(after.network.unwrap().subnet, network.subnet);
+}
+
+#[tokio::test]
+async fn a_machine_is_not_believed_about_pods_that_are_bound_elsewhere() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let web = platform.pod("web.1");
+    platform.forge("two", web, "crash").await;
+    // What "one" says afterwards is the next thing that happens to the pod.
+    platform.say("web.1", "ready").await;
+    platform.table(|endpoints| endpoints.len() == 1).await;
+    let pods = platform
+        .rig
+        .get(&platform.rig.alice, "/apps/shop/dynos")
+        .await;
+    let pods = pods.expect(200);
+    assert_eq!(pods[0]["state"], "up", "{pods}");
+    let events = platform
+        .rig
+        .get(&platform.rig.alice, "/apps/shop/events")
+        .await;
+    assert!(!events.text.contains("pod.crashed"), "{events:?}");
+}
