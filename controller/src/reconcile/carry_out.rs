@@ -9,7 +9,8 @@ use fairway_api::{
     releases::ReleaseStatus,
 };
 use fairway_scheduler::{
-    action::{Action, Decision, NewPod},
+    action::{Action, Decision, NewPod, Step},
+    jobs::JobAction,
     snapshot::{DeploymentState, Pod},
 };
 
@@ -28,7 +29,8 @@ use crate::{
 /// Writes everything or nothing.
 ///
 /// The transaction is a relaxed one: what a power cut takes back is found out again from the pods
-/// themselves. The end of a push is told by another, durable one (`deploy::tell_pushers`).
+/// themselves. The end of a push is told by another, durable one (`deploy::tell_pushers`). The
+/// beginning of a run by schedule is durable, since one that was taken back would begin again.
 pub(super) async fn write(
     state: &AppState,
     world: &World,
@@ -43,7 +45,12 @@ pub(super) async fn write(
     {
         return Ok(());
     }
-    let mut tx = state.store.write_relaxed().await?;
+    let begins_run = |step: &Step| matches!(step.action, Action::Job(JobAction::Start(_)));
+    let mut tx = if decision.steps.iter().any(begins_run) {
+        state.store.write().await?
+    } else {
+        state.store.write_relaxed().await?
+    };
     for name in &news.nodes {
         if let Some(seen) = world.seen.get(name) {
             let facts = seen.status.facts.as_ref();
