@@ -69,14 +69,20 @@ pub(crate) fn run(state: &RunState) -> Badge {
     }
 }
 
-/// What says most about a run beside its state: how far it is, its exit code, how long it took.
+/// What says most about a run beside its state: its exit code, how far it is, how long it took.
 pub(crate) fn outcome(run: &Run) -> String {
+    let failed = matches!(run.state, RunState::Failed | RunState::TimedOut);
+    match run.exit_code.filter(|_| failed) {
+        Some(code) => format!("exit code {code}, {}", extent(run)),
+        None => extent(run),
+    }
+}
+
+/// How far a run is and how long it took, for where its reason has the exit code.
+pub(crate) fn extent(run: &Run) -> String {
     let mut said = vec![];
     if run.completions > 1 && run.state != RunState::Missed {
         said.push(format!("{} of {}", run.succeeded, run.completions));
-    }
-    if let (RunState::Failed | RunState::TimedOut, Some(code)) = (run.state, run.exit_code) {
-        said.push(format!("exit code {code}"));
     }
     if let Some(ended) = run.ended_at.filter(|_| run.state != RunState::Missed) {
         said.push(took((ended - run.created_at).num_seconds().max(0)));
