@@ -21,6 +21,8 @@ mod dashboard;
 mod disk;
 #[path = "e2e/drive.rs"]
 mod drive;
+#[path = "e2e/jobs.rs"]
+mod jobs;
 #[path = "e2e/keep.rs"]
 mod keep;
 #[path = "e2e/push.rs"]
@@ -45,6 +47,7 @@ fn main() {
     let tests: Vec<(&'static str, OnShared)> = [
         push::TESTS,
         drive::TESTS,
+        jobs::TESTS,
         bad_input::TESTS,
         dashboard::TESTS,
         disk::TESTS,
