@@ -16,6 +16,8 @@ pub const CANARY_STEPS_MAX: usize = 10;
 /// somebody may wait.
 pub const CANARY_STEP_SECS_MIN: u32 = 10;
 pub const CANARY_STEP_SECS_MAX: u32 = 6 * 60 * 60;
+/// The longest that all steps of a canary may take together, in seconds: a push waits for them.
+pub const CANARY_SECS_MAX: u32 = 24 * 60 * 60;
 /// The most pods that may start, or be missing, at once beyond what is wanted.
 pub const SHARE_COUNT_MAX: u32 = 100;
 
@@ -115,6 +117,8 @@ pub enum StrategyError {
     Percent,
     #[error("a step of a canary takes {CANARY_STEP_SECS_MIN} s to {CANARY_STEP_SECS_MAX} s")]
     StepSecs,
+    #[error("all steps of a canary together take at most {CANARY_SECS_MAX} s")]
+    CanarySecs,
     #[error("the old pods are kept for at most {BAKE_SECS_MAX} s")]
     Bake,
 }
@@ -174,6 +178,9 @@ fn check_steps(steps: &[CanaryStep]) -> Result<(), StrategyError> {
         if !(CANARY_STEP_SECS_MIN..=CANARY_STEP_SECS_MAX).contains(&step.secs) {
             return Err(StrategyError::StepSecs);
         }
+    }
+    if steps.iter().map(|step| step.secs).sum::<u32>() > CANARY_SECS_MAX {
+        return Err(StrategyError::CanarySecs);
     }
     Ok(())
 }

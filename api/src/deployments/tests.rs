@@ -70,6 +70,16 @@ fn what_cannot_be_is_refused() {
         let strategy: Strategy = serde_json::from_str(json).unwrap();
         assert_eq!(strategy.check(), Err(why), "{json}");
     }
+    let steps = (1..=5).map(|percent| CanaryStep {
+        percent,
+        secs: CANARY_STEP_SECS_MAX,
+    });
+    let long = Strategy::Canary {
+        steps: steps.collect(),
+        limits: CanaryLimits::default(),
+        bake_secs: 0,
+    };
+    assert_eq!(long.check(), Err(StrategyError::CanarySecs));
     for text in ["", "-1", "101", "0%", "101%", "x"] {
         assert!(text.parse::<Share>().is_err(), "{text}");
     }

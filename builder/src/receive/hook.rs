@@ -48,8 +48,10 @@ use crate::source::{
 
 /// How long a hook has to say what it wants; it does so at once.
 const REQUEST_WAIT_MAX: Duration = Duration::from_secs(30);
-/// How long a push may take from its hook on, with waiting, build and release.
-const PUSH_MAX: Duration = Duration::from_secs(3 * 3600);
+/// How long a push may take from its hook on, with waiting, build and release. Each of these has a
+/// limit of its own, the longest being a canary's steps and a pause of a day each; a push that gave
+/// up before would leave its branch behind a release that goes live.
+const PUSH_MAX: Duration = Duration::from_secs(72 * 3600);
 /// How many empty submodules a note lists.
 const SUBMODULES_LISTED_MAX: usize = 10;
 
