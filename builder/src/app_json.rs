@@ -16,29 +16,23 @@
 //! with a wrong value is an error that names the line.
 
 mod cron;
+mod health;
 
 use std::collections::BTreeMap;
 
 use fairway_api::{
     build_orders::InitialFormation,
-    checks::{Check, Checks, Periodic, STARTUP_DEADLINE_SECS_DEFAULT, STARTUP_DEADLINE_SECS_MAX},
+    checks::Checks,
     jobs::CronJob,
     names::{JobName, ProcessType},
     placement::Placement,
     pods::{STOP_GRACE_SECS_DEFAULT, STOP_GRACE_SECS_MAX, StopPolicy},
 };
+use health::HealthCheck;
 use serde::Deserialize;
 
 /// The largest app.json that is read, in bytes.
 pub(crate) const APP_JSON_BYTES_MAX: usize = 256 * 1024;
-/// Seconds that one try of a check may take, when the file does not say (Dokku's value).
-const TIMEOUT_SECS_DEFAULT: u32 = 5;
-/// Seconds between two tries, when the file does not say (Dokku's value).
-const WAIT_SECS_DEFAULT: u32 = 5;
-/// Failed tries that count, when the file does not say (Dokku's value).
-const ATTEMPTS_DEFAULT: u32 = 3;
-/// The longest value in seconds that a check may ask for, apart from its deadline.
-const CHECK_SECS_MAX: u32 = 3600;
 /// The most pods of one type that a first formation may ask for.
 const QUANTITY_MAX: u32 = 100;
 /// Signals that may stop a process. SIGKILL is what comes after the grace anyway.
@@ -90,34 +84,6 @@ struct File {
 }
 
 #[derive(Deserialize)]
-struct HealthCheck {
-    #[serde(rename = "type")]
-    kind: Option<CheckKind>,
-    path: Option<String>,
-    port: Option<u16>,
-    content: Option<String>,
-    timeout: Option<u32>,
-    /// Seconds between two tries.
-    wait: Option<u32>,
-    attempts: Option<u32>,
-    #[serde(rename = "initialDelay")]
-    initial_delay: Option<u32>,
-    uptime: Option<u32>,
-    listening: Option<bool>,
-    command: Option<serde::de::IgnoredAny>,
-    /// Ours: seconds until a startup check must have passed.
-    deadline: Option<u32>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum CheckKind {
-    Startup,
-    Readiness,
-    Liveness,
-}
-
-#[derive(Deserialize)]
 struct Formation {
     quantity: Option<u32>,
     size: Option<String>,
@@ -140,7 +106,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<AppJson, AppJsonError> {
     let file: File = serde_json::from_slice(bytes).map_err(|error| syntax(&error))?;
     let mut app = AppJson::default();
     for (process_type, list) in file.healthchecks.unwrap_or_default() {
-        if let Some(checks) = checks(&process_type, list)? {
+        if let Some(checks) = health::checks(&process_type, list)? {
             app.checks.insert(process_type, checks);
         }
     }
@@ -197,138 +163,6 @@ fn within(at: String, value: u32, least: u32, most: u32) -> Result<u32, AppJsonE
             format!("{value} is out of range; it must be from {least} to {most}"),
         ))
     }
-}
-
-fn checks(
-    process_type: &ProcessType,
-    list: Vec<HealthCheck>,
-) -> Result<Option<Checks>, AppJsonError> {
-    let mut startup = None;
-    let mut readiness = None;
-    let mut liveness = None;
-    for (index, check) in list.into_iter().enumerate() {
-        let at = format!("healthchecks.{process_type}[{index}]");
-        let kind = check.kind.unwrap_or(CheckKind::Startup);
-        let twice = match kind {
-            CheckKind::Startup => startup.replace(startup_check(&at, check)?).is_some(),
-            CheckKind::Readiness => readiness.replace(periodic(&at, check)?).is_some(),
-            CheckKind::Liveness => liveness.replace(periodic(&at, check)?).is_some(),
-        };
-        if twice {
-            return Err(refused(
-                at,
-                "a process type has at most one check of each type; remove one",
-            ));
-        }
-    }
-    if startup.is_none() && readiness.is_none() && liveness.is_none() {
-        return Ok(None);
-    }
-    // Without a startup check of its own, a pod is up when it is ready for the first time.
-    let usual = match &readiness {
-        Some(Periodic { check, .. }) => check.clone(),
-        None if process_type.as_str() == "web" => Checks::for_port().startup,
-        None => Checks::for_worker().startup,
-    };
-    let (startup, startup_deadline_secs) =
-        startup.unwrap_or((usual, STARTUP_DEADLINE_SECS_DEFAULT));
-    Ok(Some(Checks {
-        startup,
-        startup_deadline_secs,
-        readiness,
-        liveness,
-    }))
-}
-
-/// The check, and the seconds within which it must have passed.
-fn startup_check(at: &str, check: HealthCheck) -> Result<(Check, u32), AppJsonError> {
-    let tries = check.attempts.is_some() || check.wait.is_some() || check.initial_delay.is_some();
-    let wait = check.wait.unwrap_or(WAIT_SECS_DEFAULT);
-    let timeout = check.timeout.unwrap_or(TIMEOUT_SECS_DEFAULT);
-    let attempts = check.attempts.unwrap_or(ATTEMPTS_DEFAULT);
-    let each = wait.saturating_add(timeout);
-    let asked = check
-        .initial_delay
-        .unwrap_or(0)
-        .saturating_add(attempts.saturating_mul(each));
-    let deadline = match check.deadline {
-        Some(deadline) => deadline,
-        None if tries => asked.max(1),
-        None => STARTUP_DEADLINE_SECS_DEFAULT.max(check.uptime.unwrap_or(0).saturating_add(1)),
-    };
-    let deadline = within(
-        format!("{at}.deadline"),
-        deadline,
-        1,
-        STARTUP_DEADLINE_SECS_MAX,
-    )?;
-    Ok((what_to_check(at, check)?, deadline))
-}
-
-fn periodic(at: &str, check: HealthCheck) -> Result<Periodic, AppJsonError> {
-    let every = check.wait.unwrap_or(WAIT_SECS_DEFAULT);
-    let every_secs = within(format!("{at}.wait"), every, 1, CHECK_SECS_MAX)?;
-    let failures = check.attempts.unwrap_or(ATTEMPTS_DEFAULT);
-    let failures = within(format!("{at}.attempts"), failures, 1, CHECK_SECS_MAX)?;
-    let check = what_to_check(at, check)?;
-    if let Check::Uptime { .. } = check {
-        return Err(refused(
-            at.to_owned(),
-            "only a startup check can be an uptime; give a path or a port",
-        ));
-    }
-    Ok(Periodic {
-        check,
-        every_secs,
-        failures,
-    })
-}
-
-fn what_to_check(at: &str, check: HealthCheck) -> Result<Check, AppJsonError> {
-    if check.command.is_some() {
-        let rule = "checks by command are not supported; give a path, a port or an uptime";
-        return Err(refused(format!("{at}.command"), rule));
-    }
-    let timeout = check.timeout.unwrap_or(TIMEOUT_SECS_DEFAULT);
-    let timeout_secs = within(format!("{at}.timeout"), timeout, 1, CHECK_SECS_MAX)?;
-    if check.port == Some(0) {
-        return Err(refused(format!("{at}.port"), "it must be from 1 to 65535"));
-    }
-    let port = check.port;
-    match (check.path, check.uptime) {
-        (Some(_), Some(_)) => Err(refused(
-            at.into(),
-            "give either a path or an uptime, not both",
-        )),
-        (Some(path), None) if path.starts_with('/') && path.chars().all(is_path_char) => {
-            Ok(Check::Http {
-                path,
-                port,
-                content: check.content,
-                timeout_secs,
-            })
-        }
-        (Some(path), None) => {
-            let rule =
-                format!("{path:?} must start with / and have no spaces or control characters");
-            Err(refused(format!("{at}.path"), rule))
-        }
-        (None, Some(secs)) => {
-            let secs = within(format!("{at}.uptime"), secs, 1, STARTUP_DEADLINE_SECS_MAX)?;
-            Ok(Check::Uptime { secs })
-        }
-        (None, None) if port.is_some() || check.listening == Some(true) => {
-            Ok(Check::Tcp { port, timeout_secs })
-        }
-        (None, None) => Err(refused(
-            at.into(),
-            "it checks nothing; give a path (HTTP), a port or listening: true (TCP), or an uptime",
-        )),
-    }
-}
-
-fn is_path_char(c: char) -> bool {
-    !c.is_whitespace() && !c.is_control()
 }
 
 fn stop_policy(process_type: &ProcessType, stop: Stop) -> Result<StopPolicy, AppJsonError> {

@@ -1,6 +1,8 @@
 //! Runs a pod's checks from this machine to the pod's own address and tells the pod's task what
 //! came out. What follows from that is decided in `pod`.
 
+mod command;
+mod grpc;
 mod listening;
 mod probe;
 
@@ -8,18 +10,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fairway_api::{
-    checks::{Checks, Periodic},
+    checks::{Check, Checks, Periodic},
     ids::PodId,
     phases::Phase,
     pods::CheckFailure,
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at},
 };
 
 use crate::pod::Seen;
-pub(crate) use probe::Target;
+pub(crate) use probe::{Inside, Target};
 
 /// Pause between two tries of a startup check, in milliseconds, at first and at most: short, since
 /// it is part of the time that every push takes, but a pod that takes long is not made slower by
@@ -27,6 +29,8 @@ pub(crate) use probe::Target;
 const STARTUP_PAUSE_MILLIS: (u64, u64) = (5, 2_000);
 /// The pause is this part of the pod's age, so that waiting adds no more than that to any start.
 const STARTUP_PAUSE_PART: u32 = 20;
+/// The shortest such pause for a check that starts a program each time, in milliseconds.
+const STARTUP_COMMAND_PAUSE_MILLIS: u64 = 500;
 /// How long after its start a pod's failing check is worth telling, in seconds: before that,
 /// "connection refused" is what every pod answers.
 const STARTUP_QUIET_SECS: u64 = 3;
@@ -48,6 +52,7 @@ pub(crate) async fn startup(
     let deadline = began + Duration::from_secs(checks.startup_deadline_secs.into());
     let mut last = None;
     let mut told: Option<CheckFailure> = None;
+    sleep_until(began + Duration::from_secs(checks.startup_delay_secs.into())).await;
     loop {
         match timeout_at(deadline, probe::run(&checks.startup, &target)).await {
             Ok(Ok(())) => {
@@ -61,7 +66,7 @@ pub(crate) async fn startup(
         let failed = last
             .clone()
             .unwrap_or_else(|| probe::unfinished(&checks.startup, &target));
-        let pause = pace(began.elapsed());
+        let pause = pace(&checks.startup, began.elapsed());
         if Instant::now() + pause >= deadline {
             sleep(deadline.saturating_duration_since(Instant::now())).await;
             let failure = probe::explain(failed, &target).await;
@@ -81,8 +86,11 @@ pub(crate) async fn startup(
 }
 
 /// How long to wait before the next try, for a pod of this age.
-fn pace(age: Duration) -> Duration {
-    let (first, most) = STARTUP_PAUSE_MILLIS;
+fn pace(check: &Check, age: Duration) -> Duration {
+    let (mut first, most) = STARTUP_PAUSE_MILLIS;
+    if matches!(check, Check::Command { .. }) {
+        first = STARTUP_COMMAND_PAUSE_MILLIS;
+    }
     (age / STARTUP_PAUSE_PART).clamp(Duration::from_millis(first), Duration::from_millis(most))
 }
 
@@ -100,6 +108,7 @@ pub(crate) async fn repeat(
     target: Target,
     results: mpsc::Sender<Seen>,
 ) {
+    sleep(Duration::from_secs(periodic.delay_secs.into())).await;
     let mut ticks = interval(Duration::from_secs(periodic.every_secs.max(1).into()));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is at once, and the startup check has only just passed.

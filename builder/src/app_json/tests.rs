@@ -1,3 +1,4 @@
+use fairway_api::checks::{Check, Periodic, STARTUP_DEADLINE_SECS_MAX, Statuses};
 use proptest::prelude::*;
 
 use super::*;
@@ -20,6 +21,8 @@ fn http(path: &str) -> Check {
         path: path.into(),
         port: None,
         content: None,
+        headers: BTreeMap::new(),
+        expect: Statuses::default(),
         timeout_secs: 5,
     }
 }
@@ -37,6 +40,7 @@ fn checks_in_dokkus_form() {
     let startup = |check, secs| Checks {
         startup: check,
         startup_deadline_secs: secs,
+        startup_delay_secs: 0,
         readiness: None,
         liveness: None,
     };
@@ -74,7 +78,8 @@ fn checks_in_dokkus_form() {
         Some(Periodic {
             check: http("/r"),
             every_secs: 3,
-            failures: 2
+            failures: 2,
+            delay_secs: 0,
         })
     );
     let live = web(r#"{"type": "liveness", "port": 99}"#);
@@ -88,7 +93,8 @@ fn checks_in_dokkus_form() {
         Some(Periodic {
             check,
             every_secs: 5,
-            failures: 3
+            failures: 3,
+            delay_secs: 0,
         })
     );
 }
@@ -168,8 +174,8 @@ fn mistakes_are_named_with_their_place() {
     check_refused(&web(r#"{"path": "up"}"#), "\"up\" must start with /");
     check_refused(&web(r#"{"path": "/a b"}"#), "no spaces");
     check_refused(
-        &web(r#"{"command": ["true"]}"#),
-        "healthchecks.web[0].command: checks by command",
+        &web(r#"{"command": []}"#),
+        "healthchecks.web[0].command: a command is a program",
     );
     check_refused(&web(r#"{"path": "/a", "uptime": 1}"#), "not both");
     check_refused(
@@ -207,5 +213,119 @@ proptest! {
             let deadline = app.checks["web"].startup_deadline_secs;
             prop_assert!((1..=STARTUP_DEADLINE_SECS_MAX).contains(&deadline));
         }
+    }
+}
+
+#[test]
+fn checks_by_command_grpc_and_with_headers() {
+    let web = |check: &str| {
+        let text = format!(r#"{{"healthchecks": {{"web": [{check}]}}}}"#);
+        checks_of(&text, "web")
+    };
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+    let command = |list: &[&str], timeout_secs| Check::Command {
+        command: words(list),
+        timeout_secs,
+    };
+    let grpc = |service: Option<&str>, port| Check::Grpc {
+        port,
+        service: service.map(Into::into),
+        timeout_secs: 5,
+    };
+    for (text, expect) in [
+        (
+            r#"{"command": ["pg_isready", "-q"]}"#,
+            command(&["pg_isready", "-q"], 5),
+        ),
+        (
+            r#"{"command": "test -f /tmp/up", "timeout": 2}"#,
+            command(&["sh", "-c", "test -f /tmp/up"], 2),
+        ),
+        (r#"{"grpc": true}"#, grpc(None, None)),
+        (
+            r#"{"grpc": "shop.Cart", "port": 50051}"#,
+            grpc(Some("shop.Cart"), Some(50051)),
+        ),
+        (r#"{"grpc": false, "path": "/up"}"#, http("/up")),
+    ] {
+        assert_eq!(web(text).startup, expect, "{text}");
+    }
+    let text = r#"{"path": "/up", "status": "200-204", "scheme": "http",
+                   "httpHeaders": [{"name": "Host", "value": "shop.example"}]}"#;
+    let Check::Http {
+        headers, expect, ..
+    } = web(text).startup
+    else {
+        panic!("{text}")
+    };
+    assert_eq!(
+        headers,
+        [("host".to_owned(), "shop.example".to_owned())].into()
+    );
+    assert_eq!(expect, Statuses { from: 200, to: 204 });
+}
+
+#[test]
+fn each_check_has_its_own_pace() {
+    let web = |check: &str| {
+        let text = format!(r#"{{"healthchecks": {{"web": [{check}]}}}}"#);
+        checks_of(&text, "web")
+    };
+    let all = web(
+        r#"{"type": "startup", "command": ["a"], "initialDelay": 4, "deadline": 90},
+                     {"type": "readiness", "path": "/r", "wait": 2, "attempts": 1},
+                     {"type": "liveness", "grpc": true, "wait": 30, "initialDelay": 60}"#,
+    );
+    assert_eq!((all.startup_delay_secs, all.startup_deadline_secs), (4, 90));
+    let pace = |it: &Option<Periodic>| {
+        let it = it.as_ref().unwrap();
+        (it.every_secs, it.failures, it.delay_secs)
+    };
+    assert_eq!(
+        (pace(&all.readiness), pace(&all.liveness)),
+        ((2, 1, 0), (30, 3, 60))
+    );
+}
+
+#[test]
+fn checks_that_cannot_be_are_refused() {
+    for (text, want) in [
+        (
+            r#"{"path": "/up", "command": ["a"]}"#,
+            "either a path or a command",
+        ),
+        (r#"{"grpc": true, "uptime": 3}"#, "either an uptime or grpc"),
+        (
+            r#"{"path": "/up", "status": "600"}"#,
+            ".status: \"600\" is no status",
+        ),
+        (r#"{"path": "/up", "status": "300-200"}"#, "is no status"),
+        (
+            r#"{"path": "/up", "scheme": "https"}"#,
+            "a pod speaks plain http",
+        ),
+        (
+            r#"{"path": "/up", "httpHeaders": [{"name": "a b", "value": "c"}]}"#,
+            "is no header",
+        ),
+        (
+            r#"{"path": "/up", "httpHeaders": [{"name": "a", "value": "b\r\nc"}]}"#,
+            "is no header",
+        ),
+        (
+            r#"{"port": 80, "content": "x"}"#,
+            ".content: only a check with a path",
+        ),
+        (r#"{"command": [""]}"#, "a command is a program"),
+        (
+            r#"{"type": "liveness", "uptime": 3}"#,
+            "only a startup check",
+        ),
+        (
+            r#"{"path": "/up", "deadline": 5, "initialDelay": 9}"#,
+            ".initialDelay: 9 is out of range",
+        ),
+    ] {
+        check_refused(&format!(r#"{{"healthchecks": {{"web": [{text}]}}}}"#), want);
     }
 }

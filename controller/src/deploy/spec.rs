@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fairway_api::{
     build_orders::{BuiltImage, BuiltProcess},
-    checks::Checks,
+    checks::{Check, Checks},
     config_vars::ConfigVars,
     ids::AppId,
     names::{AppName, ProcessType},
@@ -63,7 +63,7 @@ pub fn pod_spec(pod: &Pod, runs: &Runs<'_>) -> Option<PodSpec> {
             } else {
                 Checks::for_worker
             };
-            process.checks.unwrap_or_else(default)
+            in_environment(process.checks.unwrap_or_else(default), image)
         }),
         stop: process.stop.unwrap_or_default(),
         restart: match pod.kind {
@@ -101,6 +101,18 @@ fn command_line(image: &BuiltImage, command: &str) -> BuiltProcess {
         checks: None,
         stop: None,
     }
+}
+
+/// Checks by command find what buildpacks installed only through the launcher.
+fn in_environment(mut checks: Checks, image: &BuiltImage) -> Checks {
+    if has_launcher(image) {
+        for check in checks.each_mut() {
+            if let Check::Command { command, .. } = check {
+                command.splice(0..0, [LAUNCHER.to_owned(), "--".into()]);
+            }
+        }
+    }
+    checks
 }
 
 /// True for an image that buildpacks made: a launcher sets the environment that they prepared.

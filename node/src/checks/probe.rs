@@ -1,11 +1,11 @@
 //! One try of one check.
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, io, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use fairway_api::{
-    checks::{CHECK_RESPONSE_BYTES_MAX, Check},
+    checks::{CHECK_RESPONSE_BYTES_MAX, Check, Statuses},
     pods::CheckFailure,
 };
 use http_body_util::{BodyExt as _, Empty};
@@ -16,7 +16,8 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use super::{age, listening};
+use super::{age, command, grpc, listening};
+use crate::engine::Engine;
 
 /// The most bytes of a body that are searched for the wanted text; only the start of it is kept.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -30,6 +31,15 @@ pub(crate) struct Target {
     /// The container's first process on this machine.
     pub(crate) pid: Option<i64>,
     pub(crate) started_at: DateTime<Utc>,
+    /// Where commands run.
+    pub(crate) inside: Option<Inside>,
+}
+
+/// A container and its engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Inside {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) container: String,
 }
 
 /// A try that failed, before anybody looked why.
@@ -57,28 +67,47 @@ pub(super) async fn run(check: &Check, target: &Target) -> Result<(), Failed> {
         Check::Http {
             path,
             content,
+            headers,
+            expect,
             timeout_secs,
             ..
         } => {
             let deadline = deadline(*timeout_secs);
             let stream = connect(check, target, deadline).await?;
-            let asked = ask(stream, path, content.as_deref());
-            let failed = |why: String, response| Failed {
-                check: name(check, target),
-                why,
-                response,
-                unconnected: None,
+            let wanted = Wanted {
+                content: content.as_deref(),
+                expect: *expect,
             };
-            match timeout_at(deadline, asked).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(bad)) => Err(failed(bad.why, bad.response)),
-                Err(_) => Err(failed(
-                    format!("no answer within {timeout_secs} seconds"),
-                    None,
-                )),
-            }
+            let asked = timeout_at(deadline, ask(stream, path, headers, &wanted));
+            let result = asked.await.unwrap_or_else(|_| late(*timeout_secs));
+            result.map_err(|bad| bad.of(check, target))
+        }
+        Check::Grpc {
+            service,
+            timeout_secs,
+            ..
+        } => {
+            let deadline = deadline(*timeout_secs);
+            let stream = connect(check, target, deadline).await?;
+            let asked = timeout_at(deadline, grpc::ask(stream, service.as_deref()));
+            let result = asked.await.unwrap_or_else(|_| late(*timeout_secs));
+            result.map_err(|bad| bad.of(check, target))
+        }
+        Check::Command {
+            command,
+            timeout_secs,
+        } => {
+            let result = match &target.inside {
+                Some(inside) => command::run(inside, command, *timeout_secs).await,
+                None => Err(Bad::new("the pod has no container to run it in")),
+            };
+            result.map_err(|bad| bad.of(check, target))
         }
     }
+}
+
+fn late(secs: u32) -> Result<(), Bad> {
+    Err(Bad::new(format!("no answer within {secs} seconds")))
 }
 
 fn deadline(timeout_secs: u32) -> Instant {
@@ -95,11 +124,20 @@ fn name(check: &Check, target: &Target) -> String {
         Check::Http { path, port, .. } => format!("GET {path} on {}", on(port)),
         Check::Tcp { port, .. } => format!("connection to {}", on(port)),
         Check::Uptime { secs } => format!("up for {secs} seconds"),
+        // Its arguments may hold a secret.
+        Check::Command { command, .. } => {
+            format!("command {}", command.first().map_or("", String::as_str))
+        }
+        Check::Grpc { port, service, .. } => match service {
+            Some(service) => format!("gRPC health of {service} on {}", on(port)),
+            None => format!("gRPC health on {}", on(port)),
+        },
     }
 }
 
 async fn connect(check: &Check, target: &Target, deadline: Instant) -> Result<TcpStream, Failed> {
-    let (Check::Http { port, .. } | Check::Tcp { port, .. }) = check else {
+    let (Check::Http { port, .. } | Check::Tcp { port, .. } | Check::Grpc { port, .. }) = check
+    else {
         unreachable!("only checks that connect come here")
     };
     let failed = |why: String, unconnected| Failed {
@@ -134,12 +172,42 @@ async fn connect(check: &Check, target: &Target, deadline: Instant) -> Result<Tc
 }
 
 /// An answer that does not pass.
-struct Bad {
-    why: String,
-    response: Option<String>,
+#[derive(Debug)]
+pub(super) struct Bad {
+    pub(super) why: String,
+    pub(super) response: Option<String>,
 }
 
-async fn ask(stream: TcpStream, path: &str, content: Option<&str>) -> Result<(), Bad> {
+impl Bad {
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            response: None,
+        }
+    }
+
+    fn of(self, check: &Check, target: &Target) -> Failed {
+        Failed {
+            check: name(check, target),
+            why: self.why,
+            response: self.response,
+            unconnected: None,
+        }
+    }
+}
+
+/// What passes.
+struct Wanted<'a> {
+    content: Option<&'a str>,
+    expect: Statuses,
+}
+
+async fn ask(
+    stream: TcpStream,
+    path: &str,
+    headers: &BTreeMap<String, String>,
+    wanted: &Wanted<'_>,
+) -> Result<(), Bad> {
     let broken = |error: hyper::Error| Bad {
         why: format!("the connection broke before an answer: {error}"),
         response: None,
@@ -148,22 +216,26 @@ async fn ask(stream: TcpStream, path: &str, content: Option<&str>) -> Result<(),
         .peer_addr()
         .map(|peer| peer.to_string())
         .unwrap_or_default();
-    let request = Request::get(path)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, "fairway-check")
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| Bad {
-            why: format!("{path:?} is no path that can be asked for: {error}"),
-            response: None,
-        })?;
+    let mut request = Request::get(path).header(header::CONNECTION, "close");
+    for (name, value) in [("host", host.as_str()), ("user-agent", "fairway-check")] {
+        if !headers.contains_key(name) {
+            request = request.header(name, value);
+        }
+    }
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| Bad {
+        why: format!("{path:?} is no path that can be asked for: {error}"),
+        response: None,
+    })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(broken)?;
     let exchange = async {
         let mut response = sender.send_request(request).await.map_err(broken)?;
-        let start = read_start(&mut response, content).await;
-        judge(response.status(), &start, content)
+        let start = read_start(&mut response, wanted).await;
+        judge(response.status(), &start, wanted)
     };
     // The connection needs to be driven beside the exchange and dies with it.
     tokio::pin!(exchange);
@@ -174,9 +246,9 @@ async fn ask(stream: TcpStream, path: &str, content: Option<&str>) -> Result<(),
 }
 
 /// As much of the body as judging needs.
-async fn read_start(response: &mut Response<Incoming>, content: Option<&str>) -> Vec<u8> {
-    let passes = passes(response.status());
-    let wanted = match content {
+async fn read_start(response: &mut Response<Incoming>, wanted: &Wanted<'_>) -> Vec<u8> {
+    let passes = wanted.expect.has(response.status().as_u16());
+    let wanted = match wanted.content {
         Some(_) if passes => BODY_BYTES_MAX,
         _ if passes => 0,
         _ => CHECK_RESPONSE_BYTES_MAX,
@@ -193,15 +265,11 @@ async fn read_start(response: &mut Response<Incoming>, content: Option<&str>) ->
     start
 }
 
-fn passes(status: StatusCode) -> bool {
-    status.is_success() || status.is_redirection()
-}
-
-fn judge(status: StatusCode, start: &[u8], content: Option<&str>) -> Result<(), Bad> {
+fn judge(status: StatusCode, start: &[u8], wanted: &Wanted<'_>) -> Result<(), Bad> {
     let text = String::from_utf8_lossy(start);
-    let why = if !passes(status) {
+    let why = if !wanted.expect.has(status.as_u16()) {
         format!("answered {status}")
-    } else if let Some(content) = content.filter(|content| !text.contains(content)) {
+    } else if let Some(content) = wanted.content.filter(|content| !text.contains(content)) {
         format!("answered {status}, but without the text {content:?}")
     } else {
         return Ok(());

@@ -1,6 +1,6 @@
 use std::net::Ipv4Addr;
 
-use fairway_api::checks::Check;
+use fairway_api::checks::{Check, Statuses};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -24,6 +24,7 @@ async fn serving(answer: &'static [u8]) -> Target {
         port: Some(port),
         pid: None,
         started_at: Utc::now(),
+        inside: None,
     }
 }
 
@@ -32,6 +33,8 @@ fn http(content: Option<&str>) -> Check {
         path: "/health".into(),
         port: None,
         content: content.map(Into::into),
+        headers: std::collections::BTreeMap::new(),
+        expect: Statuses::default(),
         timeout_secs: 1,
     }
 }
@@ -108,6 +111,7 @@ async fn a_silent_server_fails_at_the_time_limit() {
         port: Some(listener.local_addr().unwrap().port()),
         pid: None,
         started_at: Utc::now(),
+        inside: None,
     };
     let failed = probe::run(&http(None), &target).await.unwrap_err();
     assert_eq!(
@@ -152,6 +156,7 @@ async fn the_startup_check_ends_at_its_deadline() {
             timeout_secs: 5,
         },
         startup_deadline_secs: 1,
+        startup_delay_secs: 0,
         readiness: None,
         liveness: None,
     };
@@ -170,7 +175,7 @@ async fn the_startup_check_ends_at_its_deadline() {
 fn a_young_pod_is_asked_often_and_an_old_one_seldom() {
     for (age_millis, pause_millis) in [(0, 5), (100, 5), (400, 20), (10_000, 500), (60_000, 2_000)]
     {
-        let pause = pace(Duration::from_millis(age_millis));
+        let pause = pace(&http(None), Duration::from_millis(age_millis));
         assert_eq!(pause, Duration::from_millis(pause_millis), "{age_millis}");
     }
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     attach::Session,
     board::BoardWriter,
-    checks::{self, Repeating, Target},
+    checks::{self, Inside, Repeating, Target},
     diff::{Observed, State},
     engine::{Engine, Inspected},
     logs::{self, Follower, LogQueue, Places, Writer},
@@ -316,6 +316,10 @@ impl Task {
             port: self.pod.spec().port,
             pid,
             started_at: running.started_at,
+            inside: Some(Inside {
+                engine: self.host.engine.clone(),
+                container: running.container.clone(),
+            }),
         });
     }
 

@@ -1,7 +1,7 @@
 //! What goes well.
 
 use fairway_api::{
-    checks::{Check, Checks, Periodic},
+    checks::{Check, Checks, Periodic, Statuses},
     pods::{PodPhase, StopPolicy},
 };
 
@@ -130,16 +130,20 @@ async fn readiness_and_liveness_follow_the_answers() {
         path: "/index.html".into(),
         port: None,
         content: Some("hello".into()),
+        headers: std::collections::BTreeMap::new(),
+        expect: Statuses::default(),
         timeout_secs: 2,
     };
     let periodic = |failures| Periodic {
         check: check.clone(),
         every_secs: 1,
         failures,
+        delay_secs: 0,
     };
     pod.checks = Some(Checks {
         startup: check.clone(),
         startup_deadline_secs: 30,
+        startup_delay_secs: 0,
         readiness: Some(periodic(1)),
         liveness: Some(periodic(3)),
     });
@@ -167,4 +171,61 @@ async fn a_one_off_pod_ends_at_its_time_to_live() {
     machine.plan(&[&pod]);
     let exit = machine.until_exited(&pod).await.last_exit.unwrap();
     assert_eq!(exit.to_string(), "was stopped: time to live reached");
+}
+
+#[tokio::test]
+async fn checks_by_command_run_inside_and_leave_nothing_behind() {
+    let mut machine = Machine::start().await;
+    let mut pod = machine.worker("touch /tmp/up; sleep 1; exec sleep 1000");
+    let command = |script: &str, timeout_secs| Check::Command {
+        command: ["sh", "-c", script].map(Into::into).into(),
+        timeout_secs,
+    };
+    let periodic = |check| Periodic {
+        check,
+        every_secs: 1,
+        failures: 1,
+        delay_secs: 0,
+    };
+    pod.checks = Some(Checks {
+        startup: command("test -f /tmp/up", 5),
+        startup_deadline_secs: 30,
+        startup_delay_secs: 0,
+        readiness: Some(periodic(command(
+            "test -f /tmp/well && exit; echo first >&2; echo not well >&2; exit 3",
+            5,
+        ))),
+        liveness: Some(periodic(command(
+            "test -f /tmp/stuck || exit 0; sleep 4242 & sleep 4242",
+            1,
+        ))),
+    });
+    machine.plan(&[&pod]);
+    let status = machine
+        .until(&pod, "not ready", |status| {
+            status.phase == PodPhase::Running { ready: false }
+        })
+        .await;
+    let failure = status.check_failure.unwrap();
+    assert_eq!(
+        failure.to_string(),
+        "command sh: exited with code 3: not well"
+    );
+    assert_eq!(failure.response.as_deref(), Some("first\nnot well\n"));
+    let container = machine.containers()[0].clone();
+    docker(&["exec", &container, "sh", "-c", "touch /tmp/well"]);
+    machine.until_ready(&pod).await;
+    // One that hangs is ended with what it started, and counts as failed.
+    docker(&["exec", &container, "sh", "-c", "touch /tmp/stuck"]);
+    let status = machine
+        .until(&pod, "stopping", |status| status.check_failure.is_some())
+        .await;
+    let failure = status.check_failure.unwrap().to_string();
+    assert_eq!(failure, "command sh: it did not end within 1 seconds");
+    let gone =
+        |_: &Machine| !docker(&["top", &container, "-eo", "pid,args"]).contains("sleep 4242");
+    machine.until_engine("ended a check that hangs", gone).await;
+    machine
+        .until(&pod, "restarted", |status| status.restarts == 1)
+        .await;
 }
