@@ -19,6 +19,8 @@ use crate::{
 
 /// Names of pods and services end in this.
 pub const DNS_SUFFIX: &str = "internal";
+/// Stands for the asking pod's own app in a name, `web.a.internal`. No app has a name this short.
+pub const DNS_OWN_APP: &str = "a";
 /// The UDP port that machines exchange the pods' packets on, unless set otherwise. Neither of the
 /// usual two: Docker Swarm (4789) or flannel (8472) may run on the same machine.
 pub const VXLAN_PORT_DEFAULT: u16 = 7002;

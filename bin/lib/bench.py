@@ -16,6 +16,10 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("FAIRWAY_BIN", ROOT / "target/release"))
 
+# How long nothing may have changed until a machine counts as quiet, in seconds: longer than the
+# agent waits before it makes networks for the next pods.
+QUIET_SECS = 4
+
 # How long the platform may take to start, and anything measured may take, in seconds.
 START_SECS_MAX = 600
 WAIT_SECS_MAX = 120
@@ -95,6 +99,25 @@ class Platform:
         for name, millis in re.findall(r'phase: phase="([^"]+)" millis=([\d.]+)', text):
             phases[name] = phases.get(name, 0) + float(millis)
         return phases
+
+    def containers(self):
+        """Everything of it that the engine has, with its state."""
+        instance = (self.data / "instance").read_text().strip()
+        return run("docker", "ps", "-a", "--filter", f"label=dev.fairway.instance={instance}",
+                   "--format", "{{.ID}} {{.State}}")
+
+    def settle(self):
+        """Waits until what went before has ended: pushes come minutes apart, and what is cleaned up
+        and made ready between them would be part of whatever is measured next."""
+        seen, since = self.containers(), time.monotonic()
+        end = since + WAIT_SECS_MAX
+        while time.monotonic() - since < QUIET_SECS:
+            if time.monotonic() > end:
+                sys.exit(f"waited {WAIT_SECS_MAX} s in vain for a quiet machine")
+            time.sleep(0.1)
+            now = self.containers()
+            if now != seen:
+                seen, since = now, time.monotonic()
 
     def stop(self):
         instance = (self.data / "instance").read_text().strip()

@@ -109,10 +109,10 @@ impl Agent {
         endlessly(report::report(client.clone(), node, facts, told, seen, removed.clone()).boxed());
         endlessly(network::keep(network, engine.clone(), orders.clone(), also_seen).boxed());
         endlessly(images::clean(engine, ledger.clone(), orders.clone()).boxed());
-        endlessly(pods::supervise(host, orders).boxed());
+        endlessly(pods::supervise(host.clone(), orders, removed.clone()).boxed());
         let remembering = tokio::spawn(board::remember(ledger, board.subscribe()));
         let sending = tokio::spawn(logs::send(client, outlet, places, stop.clone()));
-        let leaving = leave(removed, board.subscribe());
+        let leaving = leave(removed, host);
         drop(board);
         let result = until_the_end(loops, leaving, stop).await;
         answering.await.context("answering sessions failed")?;
@@ -171,11 +171,13 @@ async fn until_the_end(
 }
 
 /// Waits until the machine is no part of the cluster any more and its last pod has ended.
-async fn leave(removed: CancellationToken, mut board: watch::Receiver<Board>) {
+async fn leave(removed: CancellationToken, host: Arc<Host>) {
     removed.cancelled().await;
+    let mut board = host.board.subscribe();
     // The board names no pod before the engine was looked at.
     let empty = board.wait_for(|board| board.looked && board.pods.is_empty());
     if empty.await.is_err() {
         std::future::pending().await
     }
+    host.starter.sandboxes.clear().await;
 }

@@ -12,12 +12,17 @@ use bollard::models::{
 };
 use fairway_api::{ids::PodId, pods::PodSpec};
 
-use crate::network::Joined;
+use crate::{
+    network::Joined,
+    sandbox::{self, Kind},
+};
 
 /// On everything that an agent makes; its value is the instance.
 pub(crate) const LABEL_INSTANCE: &str = "dev.fairway.instance";
 /// The id of the pod that a container runs.
 pub(crate) const LABEL_POD: &str = "dev.fairway.pod";
+/// On sandboxes instead; its value is what kind of pod the sandbox fits.
+pub(crate) const LABEL_SANDBOX: &str = "dev.fairway.sandbox";
 /// Which start of the pod a container is, counted from 1.
 const LABEL_RUN: &str = "dev.fairway.run";
 /// The pod's spec without its environment, so that a container can be stopped properly even when
@@ -48,6 +53,15 @@ const CAPABILITIES: [&str; 7] = [
 const NANOS_PER_MILLI_CPU: i64 = 1_000_000;
 /// Longest host name, in bytes (Linux).
 const HOSTNAME_BYTES_MAX: usize = 63;
+/// What the engine says of the network of a container that has another one's.
+const SANDBOX_MODE: &str = "container:";
+/// The program takes a few pages; the engine's own first steps in the container take the rest, in
+/// bytes.
+const SANDBOX_MEMORY_BYTES: i64 = 32 << 20;
+/// The same in processes and threads.
+const SANDBOX_PIDS: i64 = 32;
+/// User and group that own nothing, on any Linux.
+const NOBODY: &str = "65534:65534";
 /// How much of a pod's id its container's name shows, in characters.
 const SHORT_ID_CHARS: usize = 12;
 
@@ -83,17 +97,24 @@ fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
 }
 
+/// Where a container has its network from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Net<'a> {
+    /// The engine makes one for it.
+    Own(&'a Joined),
+    /// It is that of this sandbox, with host name and name servers.
+    Sandbox(&'a str),
+}
+
 /// Everything the engine is told about a container.
-pub(crate) fn body(
-    instance: &str,
-    spec: &PodSpec,
-    run: u32,
-    joined: &Joined,
-) -> ContainerCreateBody {
+pub(crate) fn body(instance: &str, spec: &PodSpec, run: u32, net: Net<'_>) -> ContainerCreateBody {
     let attached = spec.attach.is_some();
     let tty = spec.attach.as_ref().is_some_and(|attach| attach.tty);
     ContainerCreateBody {
-        hostname: Some(hostname(&spec.name)),
+        hostname: match net {
+            Net::Own(_) => Some(hostname(&spec.name)),
+            Net::Sandbox(_) => None,
+        },
         image: Some(spec.image.to_string()),
         env: Some(
             spec.env
@@ -117,25 +138,68 @@ pub(crate) fn body(
         // For people who call `docker stop`; the agent sends the signals itself.
         stop_signal: Some(spec.stop.signal.clone()),
         stop_timeout: Some(spec.stop.grace_secs.into()),
-        host_config: Some(host_config(spec, joined)),
+        host_config: Some(match net {
+            Net::Own(joined) => on_network(host_config(spec), joined),
+            Net::Sandbox(id) => HostConfig {
+                network_mode: Some(format!("{SANDBOX_MODE}{id}")),
+                ..host_config(spec)
+            },
+        }),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host_config(spec: &PodSpec, joined: &Joined) -> HostConfig {
+/// The sandbox whose network a container has, by what the engine says of its network.
+pub(crate) fn sandbox_of(network_mode: Option<&str>) -> Option<String> {
+    network_mode?.strip_prefix(SANDBOX_MODE).map(Into::into)
+}
+
+/// Everything the engine is told about a sandbox.
+pub(crate) fn sandbox(instance: &str, kind: &Kind) -> ContainerCreateBody {
+    let (image, program) = sandbox::image();
+    let words = |list: &[&str]| Some(list.iter().map(|&word| word.to_owned()).collect());
+    let host_config = HostConfig {
+        memory: Some(SANDBOX_MEMORY_BYTES),
+        memory_swap: Some(SANDBOX_MEMORY_BYTES),
+        pids_limit: Some(SANDBOX_PIDS),
+        readonly_rootfs: Some(true),
+        security_opt: words(&["no-new-privileges"]),
+        cap_drop: words(&["ALL"]),
+        log_config: Some(no_log()),
+        ..HostConfig::default()
+    };
+    let labels = [
+        (LABEL_INSTANCE, instance.to_owned()),
+        (LABEL_SANDBOX, kind.mark()),
+    ];
+    ContainerCreateBody {
+        hostname: Some(kind.hostname.clone()),
+        image: Some(image),
+        entrypoint: words(&[program]),
+        user: Some(NOBODY.into()),
+        labels: Some(labels.map(|(key, value)| (key.to_owned(), value)).into()),
+        // The first process of a namespace gets no other signal that it does not ask for.
+        stop_signal: Some("SIGKILL".into()),
+        host_config: Some(on_network(host_config, &kind.joined)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn on_network(host_config: HostConfig, joined: &Joined) -> HostConfig {
+    let servers = joined.name_servers.iter().map(ToString::to_string);
+    HostConfig {
+        network_mode: Some(joined.network.clone()),
+        dns: Some(servers.collect()),
+        dns_search: joined.search(),
+        ..host_config
+    }
+}
+
+fn host_config(spec: &PodSpec) -> HostConfig {
     let memory = i64::try_from(spec.resources.memory_bytes).unwrap_or(i64::MAX);
     let open_files = i64::try_from(open_files_max()).unwrap_or(i64::MAX);
     let words = |list: &[&str]| Some(list.iter().map(|&word| word.to_owned()).collect());
     HostConfig {
-        network_mode: Some(joined.network.clone()),
-        dns: Some(
-            joined
-                .name_servers
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-        ),
-        dns_search: joined.search(&spec.app_name),
         memory: Some(memory),
         // Memory and swap together: no swap, so that the limit is the limit.
         memory_swap: Some(memory),
@@ -170,15 +234,19 @@ fn open_files_max() -> u64 {
 /// what operators' own log shippers read. Interactive sessions are not logged at all.
 fn log_config(spec: &PodSpec) -> HostConfigLogConfig {
     if spec.attach.is_some() {
-        return HostConfigLogConfig {
-            typ: Some("none".into()),
-            config: None,
-        };
+        return no_log();
     }
     let limits = [("max-size", LOG_FILE_SIZE), ("max-file", LOG_FILES)];
     HostConfigLogConfig {
         typ: Some("json-file".into()),
         config: Some(limits.map(|(key, value)| (key.into(), value.into())).into()),
+    }
+}
+
+fn no_log() -> HostConfigLogConfig {
+    HostConfigLogConfig {
+        typ: Some("none".into()),
+        config: None,
     }
 }
 
@@ -214,7 +282,7 @@ pub(crate) fn stamp(instance: &str, labels: &HashMap<String, String>) -> Option<
 }
 
 /// `web.1` as `web-1`: a dot would make the name look like a domain.
-fn hostname(pod: &str) -> String {
+pub(crate) fn hostname(pod: &str) -> String {
     let name: String = pod
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })

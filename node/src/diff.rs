@@ -15,6 +15,10 @@ pub(crate) struct Observed {
     pub(crate) id: String,
     pub(crate) stamp: Stamp,
     pub(crate) state: State,
+    /// Whose network it has, if not its own.
+    pub(crate) sandbox: Option<String>,
+    /// That one does not run any more.
+    pub(crate) cut_off: bool,
 }
 
 /// What the engine says about a container.
@@ -93,7 +97,7 @@ pub(crate) fn diff(
     }
     let running: BTreeSet<&str> = seen
         .iter()
-        .filter(|c| c.state == State::Running)
+        .filter(|c| c.state == State::Running && !c.cut_off)
         .map(|c| c.id.as_str())
         .collect();
     for (&id, pod) in known {

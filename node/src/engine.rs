@@ -4,10 +4,12 @@
 mod attach;
 mod events;
 mod exec;
+mod list;
 mod network;
 mod pull;
+mod sandbox;
 
-use std::{collections::HashMap, io, net::IpAddr, path::PathBuf, pin::Pin, time::Duration};
+use std::{io, net::IpAddr, path::PathBuf, pin::Pin, time::Duration};
 
 use bollard::{
     API_DEFAULT_VERSION, Docker,
@@ -15,9 +17,9 @@ use bollard::{
     errors::Error as DockerError,
     models::{ContainerCreateBody, ContainerInspectResponse},
     query_parameters::{
-        CreateContainerOptions, InspectContainerOptions, KillContainerOptions,
-        ListContainersOptions, LogsOptions, RemoveContainerOptions, RemoveImageOptions,
-        ResizeContainerTTYOptions, StartContainerOptions,
+        CreateContainerOptions, InspectContainerOptions, KillContainerOptions, LogsOptions,
+        RemoveContainerOptions, RemoveImageOptions, ResizeContainerTTYOptions,
+        StartContainerOptions,
     },
 };
 use chrono::{DateTime, Utc};
@@ -25,11 +27,7 @@ use fairway_api::engine;
 use futures_util::{Stream, StreamExt as _};
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::{
-    container::{self, LABEL_INSTANCE},
-    diff::{Observed, State},
-    pod::Running,
-};
+use crate::{container, pod::Running};
 
 pub(crate) use attach::{Attached, AttachedOutput};
 pub(crate) use events::{Event, EventKind};
@@ -89,6 +87,11 @@ impl EngineError {
         }
     }
 
+    /// True if a container was refused because its image is not here.
+    pub(crate) fn lacks_image(&self) -> bool {
+        self.status() == Some(404) && self.message().to_lowercase().contains("no such image")
+    }
+
     /// What the engine said, or the whole text.
     pub(crate) fn message(&self) -> String {
         match self {
@@ -104,6 +107,8 @@ pub(crate) enum Inspected {
     Running {
         running: Running,
         pid: Option<i64>,
+        /// The sandbox whose network it has does not run.
+        cut_off: bool,
     },
     Dead {
         code: i64,
@@ -264,11 +269,9 @@ impl Engine {
 
     /// Frees a name that a container of ours holds; false if it is not ours.
     pub(crate) async fn free_name(&self, name: &str) -> Result<bool, EngineError> {
-        let found = self
-            .docker()
-            .await?
-            .inspect_container(name, None::<InspectContainerOptions>);
-        let found = found.await.map_err(self.failed("look at the container"))?;
+        let Some(found) = self.find(name).await? else {
+            return Ok(true);
+        };
         let labels = found
             .config
             .and_then(|config| config.labels)
@@ -279,14 +282,35 @@ impl Engine {
         }
     }
 
+    /// How a container is. One in a sandbox has the sandbox's address.
     pub(crate) async fn inspect(&self, id: &str) -> Result<Inspected, EngineError> {
+        let mut seen = self.inspect_alone(id).await?;
+        if let Inspected::Running {
+            running, cut_off, ..
+        } = &mut seen
+            && let Some(sandbox) = &running.sandbox
+        {
+            match self.inspect_alone(sandbox).await? {
+                Inspected::Running { running: of, .. } => running.address = of.address,
+                Inspected::Dead { .. } | Inspected::Missing => *cut_off = true,
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn inspect_alone(&self, id: &str) -> Result<Inspected, EngineError> {
+        let found = self.find(id).await?;
+        Ok(found.map_or(Inspected::Missing, |found| inspected(id, found)))
+    }
+
+    async fn find(&self, id: &str) -> Result<Option<ContainerInspectResponse>, EngineError> {
         let found = self
             .docker()
             .await?
             .inspect_container(id, None::<InspectContainerOptions>);
         match found.await.map_err(self.failed("look at the container")) {
-            Ok(found) => Ok(inspected(id, found)),
-            Err(error) if error.status() == Some(404) => Ok(Inspected::Missing),
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -300,40 +324,6 @@ impl Engine {
             }
             tokio::time::sleep(Duration::from_millis(AGAIN_MILLIS)).await;
         }
-    }
-
-    /// All containers of this instance, whatever their state.
-    pub(crate) async fn list(&self) -> Result<Vec<Observed>, EngineError> {
-        let filter = vec![format!("{LABEL_INSTANCE}={}", self.instance)];
-        let options = ListContainersOptions {
-            all: true,
-            filters: Some(HashMap::from([("label".to_owned(), filter)])),
-            ..Default::default()
-        };
-        let found = self.docker().await?.list_containers(Some(options)).await;
-        let found = found.map_err(self.failed("list the containers"))?;
-        Ok(found
-            .into_iter()
-            .filter_map(|summary| self.observed(summary))
-            .collect())
-    }
-
-    fn observed(&self, summary: bollard::models::ContainerSummary) -> Option<Observed> {
-        use bollard::models::ContainerSummaryStateEnum as Engine;
-        let state = match summary.state? {
-            Engine::CREATED => State::Created,
-            Engine::RUNNING | Engine::PAUSED | Engine::RESTARTING | Engine::STOPPING => {
-                State::Running
-            }
-            Engine::EXITED | Engine::DEAD | Engine::EMPTY => State::Dead,
-            Engine::REMOVING => return None,
-        };
-        let stamp = container::stamp(&self.instance, &summary.labels.unwrap_or_default())?;
-        Some(Observed {
-            id: summary.id?,
-            stamp,
-            state,
-        })
     }
 
     pub(crate) async fn resize(
@@ -452,14 +442,17 @@ fn inspected(id: &str, found: ContainerInspectResponse) -> Inspected {
         .into_iter()
         .flatten()
         .find_map(|(_, endpoint)| endpoint.ip_address?.parse().ok());
+    let network = found.host_config.and_then(|config| config.network_mode);
     let running = Running {
         container: id.to_owned(),
         address,
+        sandbox: container::sandbox_of(network.as_deref()),
         started_at: time(state.started_at).unwrap_or(DateTime::UNIX_EPOCH),
     };
     Inspected::Running {
         running,
         pid: state.pid,
+        cut_off: false,
     }
 }
 

@@ -33,6 +33,7 @@ mod engine;
 mod images;
 mod network;
 mod pods;
+mod sandbox;
 mod start;
 
 // Seeing and telling.

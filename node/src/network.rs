@@ -25,8 +25,7 @@ use std::{
 
 use fairway_api::{
     ids::PodId,
-    names::AppName,
-    network::{DNS_SUFFIX, NetworkPlan, NetworkStatus},
+    network::{DNS_OWN_APP, DNS_SUFFIX, NetworkPlan, NetworkStatus},
     pods::PodSpec,
 };
 use tokio::{
@@ -77,7 +76,7 @@ pub(crate) struct Joined {
     pub(crate) network: String,
     /// Name servers, the first one ours; empty leaves it to the engine.
     pub(crate) name_servers: Vec<IpAddr>,
-    /// Domains after the app's own.
+    /// Domains after the pod's own app.
     pub(crate) search: Vec<String>,
 }
 
@@ -91,12 +90,13 @@ impl Joined {
         }
     }
 
-    /// Where a pod of this app looks for short names.
-    pub(crate) fn search(&self, app: &AppName) -> Option<Vec<String>> {
+    /// Where a pod looks for short names: the same for all, so that a network can be made before
+    /// it is known whose it is.
+    pub(crate) fn search(&self) -> Option<Vec<String>> {
         if self.name_servers.is_empty() {
             return None;
         }
-        let own = format!("{app}.{DNS_SUFFIX}");
+        let own = format!("{DNS_OWN_APP}.{DNS_SUFFIX}");
         Some(
             std::iter::once(own)
                 .chain(self.search.iter().cloned())

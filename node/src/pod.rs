@@ -22,9 +22,9 @@ use crate::backoff;
 pub(crate) use end::bury;
 pub(crate) use steps::{Do, Record, Running, Seen, Timer};
 
-/// The longest grace, in seconds, for a pod that never became ready: it served nobody, and a
-/// push waits for the result.
-const NEVER_READY_GRACE_SECS_MAX: u32 = 5;
+/// The longest grace, in seconds, for a pod that serves nobody: a push, or those who want to reach
+/// it, wait for what comes after.
+const USELESS_GRACE_SECS_MAX: u32 = 5;
 /// How long to wait after a SIGKILL before sending it again, in seconds: the engine may have been
 /// away.
 const KILL_AGAIN_SECS: u64 = 10;
@@ -40,6 +40,7 @@ enum Ending {
     Unhealthy,
     TimeToLive,
     TerminalGone,
+    CutOff,
 }
 
 /// The machine.
@@ -118,6 +119,9 @@ impl Pod {
             }
             (Seen::OutOfMemory, _) if runs => self.ran_out_of_memory(),
             (Seen::Ended(exit), _) if runs => self.ended(exit, now),
+            (Seen::CutOff, PodPhase::Starting | PodPhase::Running { .. }) => {
+                self.stop(Ending::CutOff)
+            }
             (Seen::TerminalGone, PodPhase::Starting | PodPhase::Running { .. }) => {
                 self.stop(Ending::TerminalGone)
             }
@@ -259,6 +263,7 @@ impl Pod {
     /// Remembers a running container and listens to it.
     fn note(&mut self, running: Running) -> Vec<Do> {
         self.record.container = Some(running.container.clone());
+        self.record.sandbox = running.sandbox;
         self.record.status.address = running.address;
         self.record.status.started_at = Some(running.started_at);
         self.follow(running.container)
@@ -349,9 +354,9 @@ impl Pod {
         self.record.status.phase = PodPhase::Stopping;
         let policy = &self.spec.stop;
         let (signal, grace_secs) = match ending {
-            Ending::NeverReady => (
+            Ending::NeverReady | Ending::CutOff => (
                 policy.signal.clone(),
-                policy.grace_secs.min(NEVER_READY_GRACE_SECS_MAX),
+                policy.grace_secs.min(USELESS_GRACE_SECS_MAX),
             ),
             // What a terminal that hangs up sends; an interactive shell ignores SIGTERM.
             Ending::TerminalGone => ("SIGHUP".to_owned(), policy.grace_secs),
@@ -485,6 +490,7 @@ impl Ending {
             Self::NeverReady | Self::Unhealthy => "check failed",
             Self::TimeToLive => "time to live reached",
             Self::TerminalGone => "the terminal was closed",
+            Self::CutOff => "its network was taken away",
         }
     }
 }

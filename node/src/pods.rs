@@ -14,18 +14,19 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     container::Stamp,
     diff::{Known, Observed, State, Step, diff},
     engine::{AGAIN_MILLIS, Engine, EngineError, Event, EventKind},
     logs::{self, Writer},
-    network::Network,
     plans::Orders,
     pod::{
         Record, SIGKILL_CODE, bury,
         task::{self, Begin, Handle, Host, News},
     },
+    sandbox,
 };
 
 /// How often the engine is compared with what the tasks believe, in seconds: a second net below
@@ -44,10 +45,15 @@ enum Told {
     Event(Event),
 }
 
-/// Runs pods until `host.shutdown`.
-pub(crate) async fn supervise(host: Arc<Host>, mut orders: watch::Receiver<Option<Arc<Orders>>>) {
+/// Runs pods until `host.shutdown`, and keeps networks ready for the next ones unless the machine
+/// was `removed` from the cluster.
+pub(crate) async fn supervise(
+    host: Arc<Host>,
+    mut orders: watch::Receiver<Option<Arc<Orders>>>,
+    removed: CancellationToken,
+) {
     let (tell, mut told) = mpsc::channel(EVENTS_MAX);
-    let listening = listen(host.engine.clone(), host.network.clone(), tell);
+    let listening = listen(host.clone(), tell);
     let mut supervisor = Supervisor {
         host: host.clone(),
         pods: HashMap::new(),
@@ -85,29 +91,31 @@ pub(crate) async fn supervise(host: Arc<Host>, mut orders: watch::Receiver<Optio
     };
     tokio::select! {
         () = host.shutdown.cancelled() => {}
+        () = sandbox::keep(&host.starter.sandboxes, host.board.subscribe(), removed) => {}
         () = listening => {}
         () = supervising => {}
     }
 }
 
 /// Passes the engine's events on, connecting again for ever.
-async fn listen(engine: Arc<Engine>, network: Arc<Network>, tell: mpsc::Sender<Told>) {
+async fn listen(host: Arc<Host>, tell: mpsc::Sender<Told>) {
     let mut quiet = false;
     loop {
         let since = Utc::now() - TimeDelta::seconds(EVENTS_BACK_SECS);
-        if let Err(error) = engine.ping().await {
+        if let Err(error) = host.engine.ping().await {
             if !quiet {
                 tracing::error!("{:#}", anyhow::Error::from(error));
             }
             quiet = true;
         } else {
             quiet = false;
-            network.look();
+            host.network.look();
+            host.starter.sandboxes.look();
             // The events are asked for from before this moment on, so none falls between.
             if tell.send(Told::Connected).await.is_err() {
                 return;
             }
-            match pass_events(&engine, since, &tell).await {
+            match pass_events(&host.engine, since, &tell).await {
                 Ok(()) => tracing::warn!("the container engine ended its events"),
                 Err(error) => {
                     tracing::warn!("lost the engine's events: {:#}", anyhow::Error::from(error))
@@ -150,14 +158,26 @@ impl Supervisor {
     }
 
     fn pass_on(&self, event: Event) {
-        let Some(pod) = self.pods.get(&event.pod) else {
+        let container = event.container;
+        let Some(pod) = event.pod else {
+            return self.sandbox_died(&container);
+        };
+        let Some(pod) = self.pods.get(&pod) else {
             return;
         };
-        let container = event.container;
         pod.tell(match event.kind {
             EventKind::Died { code } => News::Died { container, code },
             EventKind::OutOfMemory => News::OutOfMemory { container },
         });
+    }
+
+    /// Only the pod whose it was knows that.
+    fn sandbox_died(&self, sandbox: &str) {
+        self.host.starter.sandboxes.look();
+        for pod in self.pods.values() {
+            let sandbox = sandbox.to_owned();
+            pod.tell(News::SandboxDied { sandbox });
+        }
     }
 
     fn forget(&mut self, ended: Option<PodId>) {
@@ -173,7 +193,7 @@ impl Supervisor {
             None
         } else {
             match self.host.engine.list().await {
-                Ok(seen) => Some(seen),
+                Ok(seen) => Some(seen.containers),
                 Err(error) => return self.without_engine(orders, &error),
             }
         };
@@ -266,6 +286,7 @@ impl Supervisor {
             id,
             stamp: Stamp { spec, .. },
             state,
+            ..
         } = observed;
         let follower = spec
             .filter(|spec| state == State::Dead && spec.attach.is_none())

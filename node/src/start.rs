@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     attach::{self, Session},
-    container,
+    container::{self, Net},
     engine::{Attached, Engine, EngineError, Inspected},
     network::Network,
     plans::Orders,
+    sandbox::{Lease, Sandboxes},
 };
 
 /// How many containers are being created and started at once: more makes each slower and the
@@ -29,6 +30,9 @@ const STARTS_MAX: usize = 8;
 /// How often one start may find something missing and try again: image, network, name.
 const TRIES_MAX: u32 = 4;
 
+/// What the engine says when its network is full.
+const NO_ADDRESSES: &str = "no available IPv4 addresses";
+
 /// What starting needs of this machine.
 #[derive(Debug)]
 pub(crate) struct Starter {
@@ -36,6 +40,7 @@ pub(crate) struct Starter {
     client: Client,
     orders: watch::Receiver<Option<Arc<Orders>>>,
     network: Arc<Network>,
+    pub(crate) sandboxes: Arc<Sandboxes>,
     permits: Semaphore,
     shutdown: CancellationToken,
 }
@@ -46,6 +51,8 @@ pub(crate) struct Started {
     pub(crate) container: String,
     /// As it was right after the start; it may have ended by then.
     pub(crate) inspected: Inspected,
+    /// Whose network it has, if not its own.
+    pub(crate) sandbox: Option<String>,
     pub(crate) session: Option<Session>,
 }
 
@@ -72,6 +79,7 @@ impl Starter {
         shutdown: CancellationToken,
     ) -> Self {
         Self {
+            sandboxes: Arc::new(Sandboxes::new(engine.clone(), network.clone())),
             engine,
             client,
             orders,
@@ -82,13 +90,16 @@ impl Starter {
     }
 
     /// Starts a pod. `cancel` ends it while it waits or pulls; a container that exists by then is
-    /// started all the same, so that it is never unknown whether there is one.
+    /// started all the same, so that it is never unknown whether there is one. `kept` is the
+    /// sandbox that the pod has from its last run.
     pub(crate) async fn start(
         &self,
         spec: &PodSpec,
         run: u32,
+        kept: Option<&str>,
         cancel: &CancellationToken,
     ) -> Result<Started, NotStarted> {
+        let _busy = self.sandboxes.busy();
         let mut socket =
             match &spec.attach {
                 None => None,
@@ -102,7 +113,9 @@ impl Starter {
                     })?)
                 }
             };
-        let started = self.start_container(spec, run, cancel, &mut socket).await;
+        let started = self
+            .start_container(spec, run, kept, cancel, &mut socket)
+            .await;
         if let (Err(error), Some(mut socket)) = (&started, socket) {
             attach::fail(&mut socket, error.to_string()).await;
         }
@@ -114,36 +127,57 @@ impl Starter {
         &self,
         spec: &PodSpec,
         run: u32,
+        mut kept: Option<&str>,
         cancel: &CancellationToken,
         socket: &mut Option<AttachSocket>,
     ) -> Result<Started, NotStarted> {
-        let began = Instant::now();
-        let container = self.create(spec, run, cancel).await?;
-        let created = Instant::now();
-        Phase::StartCreate.log(spec.id, created - began);
-        match self.start_created(spec, &container, socket).await {
-            Ok(started) => {
-                Phase::StartRun.log(spec.id, created.elapsed());
-                Ok(started)
-            }
-            Err(error) => {
-                // It never ran, so it has nothing to tell; its name is needed for the next try.
-                if let Err(error) = self.engine.remove(&container).await {
-                    tracing::warn!(container, "cannot remove what did not start: {error}");
+        loop {
+            let began = Instant::now();
+            let (container, lease) = self.create(spec, run, kept, cancel).await?;
+            let created = Instant::now();
+            Phase::StartCreate.log(spec.id, created - began);
+            let error = match self.start_created(spec, &container, socket).await {
+                Ok(mut started) => {
+                    Phase::StartRun.log(spec.id, created.elapsed());
+                    started.sandbox = lease.map(Lease::keep);
+                    return Ok(started);
                 }
-                Err(error)
+                Err(error) => error,
+            };
+            // It never ran, so it has nothing to tell; its name is needed for the next try.
+            if let Err(error) = self.engine.remove(&container).await {
+                tracing::warn!(container, "cannot remove what did not start: {error}");
             }
+            if !self.is_worth_another_try(&error, lease.as_ref()).await {
+                return Err(error);
+            }
+            kept = None;
         }
     }
 
+    /// Whether it was the network and the next try has another one. There are as many tries as
+    /// there are spares.
+    async fn is_worth_another_try(&self, error: &NotStarted, lease: Option<&Lease>) -> bool {
+        match lease {
+            Some(lease) => {
+                let mark = self.engine.sandbox_mark(lease.id()).await;
+                mark.is_ok_and(|mark| mark.is_none())
+            }
+            None => error.0.contains(NO_ADDRESSES) && self.sandboxes.give_up().await,
+        }
+    }
+
+    /// Makes the container, and takes a sandbox for it if there is one.
     async fn create(
         &self,
         spec: &PodSpec,
         run: u32,
+        kept: Option<&str>,
         cancel: &CancellationToken,
-    ) -> Result<String, NotStarted> {
+    ) -> Result<(String, Option<Lease>), NotStarted> {
         let instance = self.engine.instance();
         let name = container::name(instance, spec, run);
+        let mut lease: Option<Lease> = None;
         for _ in 0..TRIES_MAX {
             let _permit = cancel
                 .run_until_cancelled(self.permits.acquire())
@@ -151,20 +185,29 @@ impl Starter {
                 .ok_or_else(cancelled)?;
             let joined = cancel.run_until_cancelled(self.network.joined()).await;
             let joined = joined.ok_or_else(cancelled)?.map_err(NotStarted)?;
-            let body = container::body(instance, spec, run, &joined);
+            if lease.as_ref().is_none_or(|lease| !lease.is_on(&joined)) {
+                lease = self.sandboxes.take(spec, &joined, kept).await;
+            }
+            let net = match &lease {
+                Some(lease) => Net::Sandbox(lease.id()),
+                None => Net::Own(&joined),
+            };
+            let body = container::body(instance, spec, run, net);
             let created = self.engine.create(&name, body).await;
             let error = match created {
-                Ok(container) => return Ok(container),
+                Ok(container) => return Ok((container, lease)),
                 Err(error) => error,
             };
             match error.status() {
-                Some(404) if error.message().to_lowercase().contains("no such image") => {
+                Some(404) if error.lacks_image() => {
                     drop(_permit);
                     cancel
                         .run_until_cancelled(self.pull(&spec.image))
                         .await
                         .ok_or_else(cancelled)??;
                 }
+                // The sandbox has vanished.
+                Some(404) if lease.is_some() => lease = None,
                 Some(404) => self.network.lost(),
                 Some(409) if self.engine.free_name(&name).await? => {}
                 _ => return Err(error.into()),
@@ -217,6 +260,7 @@ impl Starter {
         Ok(Started {
             container: container.to_owned(),
             inspected,
+            sandbox: None,
             session,
         })
     }

@@ -25,6 +25,8 @@ mod logging;
 mod network;
 #[path = "engine/running.rs"]
 mod running;
+#[path = "engine/sandboxes.rs"]
+mod sandboxes;
 #[path = "engine/sessions.rs"]
 mod sessions;
 #[path = "engine/surviving.rs"]

@@ -14,7 +14,7 @@ fn names_are_unique_per_start_and_fit_the_engine() {
         "fairway-a1-shop-run.1-..-x-y-abcdef012345"
     );
     assert_eq!(
-        body("a1", &pod, 1, &Joined::plain("a1"))
+        body("a1", &pod, 1, Net::Own(&Joined::plain("a1")))
             .hostname
             .as_deref(),
         Some("run-1----x-y")
@@ -23,7 +23,7 @@ fn names_are_unique_per_start_and_fit_the_engine() {
 
 #[test]
 fn a_container_is_locked_down_and_limited() {
-    let body = body("a1", &spec(1), 1, &Joined::plain("a1"));
+    let body = body("a1", &spec(1), 1, Net::Own(&Joined::plain("a1")));
     let host = body.host_config.unwrap();
     assert_eq!(host.memory, Some(64 << 20));
     assert_eq!(host.memory_swap, host.memory, "no swap beyond the limit");
@@ -43,7 +43,9 @@ fn a_container_is_locked_down_and_limited() {
 fn labels_give_the_pod_back_without_its_secrets() {
     let mut pod = spec(1);
     pod.env.insert("PASSWORD".into(), Secret::new("hunter2"));
-    let labels = body("a1", &pod, 7, &Joined::plain("a1")).labels.unwrap();
+    let labels = body("a1", &pod, 7, Net::Own(&Joined::plain("a1")))
+        .labels
+        .unwrap();
     assert!(!format!("{labels:?}").contains("hunter2"));
     let found = stamp("a1", &labels).unwrap();
     pod.env.clear();
@@ -70,7 +72,7 @@ fn an_attached_pod_has_a_terminal_and_no_log() {
         id: AttachId::from_u128(1),
         tty: true,
     });
-    let body = body("a1", &pod, 1, &Joined::plain("a1"));
+    let body = body("a1", &pod, 1, Net::Own(&Joined::plain("a1")));
     assert_eq!(
         (body.tty, body.open_stdin, body.stdin_once),
         (Some(true), Some(true), Some(true))
@@ -84,15 +86,50 @@ fn an_attached_pod_has_a_terminal_and_no_log() {
 #[test]
 fn an_empty_entrypoint_clears_the_images_own() {
     let mut pod = spec(1);
-    assert_eq!(body("a1", &pod, 1, &Joined::plain("a1")).entrypoint, None);
+    assert_eq!(
+        body("a1", &pod, 1, Net::Own(&Joined::plain("a1"))).entrypoint,
+        None
+    );
     pod.entrypoint = Some(vec![]);
     assert_eq!(
-        body("a1", &pod, 1, &Joined::plain("a1")).entrypoint,
+        body("a1", &pod, 1, Net::Own(&Joined::plain("a1"))).entrypoint,
         Some(vec![String::new()])
     );
     pod.entrypoint = Some(vec!["/start".into()]);
     assert_eq!(
-        body("a1", &pod, 1, &Joined::plain("a1")).entrypoint,
+        body("a1", &pod, 1, Net::Own(&Joined::plain("a1"))).entrypoint,
         Some(vec!["/start".to_owned()])
     );
+}
+
+#[test]
+fn a_pod_in_a_sandbox_says_nothing_of_its_network() {
+    let body = body("a1", &spec(1), 1, Net::Sandbox("s1"));
+    let host = body.host_config.unwrap();
+    assert_eq!(host.network_mode.as_deref(), Some("container:s1"));
+    assert_eq!(
+        sandbox_of(host.network_mode.as_deref()).as_deref(),
+        Some("s1")
+    );
+    assert_eq!(sandbox_of(Some("fairway-a1")), None);
+    // The engine refuses these together with another container's network.
+    assert!(body.hostname.is_none() && host.dns.is_none() && host.dns_search.is_none());
+}
+
+#[test]
+fn a_sandbox_is_no_pod_and_can_do_nothing() {
+    let kind = Kind {
+        hostname: hostname("web.1"),
+        joined: Joined::plain("a1"),
+    };
+    let body = sandbox("a1", &kind);
+    assert_eq!(body.hostname.as_deref(), Some("web-1"));
+    assert_eq!(body.stop_signal.as_deref(), Some("SIGKILL"));
+    let labels = body.labels.unwrap();
+    assert_eq!(labels[LABEL_INSTANCE], "a1");
+    assert_eq!(stamp("a1", &labels), None);
+    let host = body.host_config.unwrap();
+    assert_eq!(host.network_mode.as_deref(), Some("fairway-a1"));
+    assert_eq!(host.readonly_rootfs, Some(true));
+    assert!(host.cap_add.is_none() && host.memory.unwrap() <= 32 << 20);
 }

@@ -18,6 +18,8 @@ fn seen(pod: u128, run: u32, state: State) -> Observed {
         id: format!("c{pod}-{run}"),
         stamp,
         state,
+        sandbox: None,
+        cut_off: false,
     }
 }
 
@@ -104,15 +106,18 @@ fn a_pod_whose_container_is_not_as_believed_looks() {
         (1, Some("c1-1"), false),
         (2, Some("c2-1"), false),
         (3, None, false),
+        (4, Some("c4-1"), false),
     ]);
-    let containers = [
+    let mut containers = [
         seen(1, 1, State::Running),
         seen(2, 1, State::Dead),
         seen(3, 1, State::Running),
+        seen(4, 1, State::Running),
     ];
+    containers[3].cut_off = true;
     assert_eq!(
-        check(Some(&wanted(&[1, 2, 3])), &known, Some(&containers)),
-        ["look c2-1"]
+        check(Some(&wanted(&[1, 2, 3, 4])), &known, Some(&containers)),
+        ["look c2-1", "look c4-1"]
     );
 }
 

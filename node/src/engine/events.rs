@@ -8,12 +8,13 @@ use fairway_api::ids::PodId;
 use futures_util::{Stream, StreamExt as _};
 
 use super::{Engine, EngineError};
-use crate::container::{LABEL_INSTANCE, LABEL_POD};
+use crate::container::{LABEL_INSTANCE, LABEL_POD, LABEL_SANDBOX};
 
 /// Something that happened to a container of this instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
-    pub(crate) pod: PodId,
+    /// `None` for a sandbox.
+    pub(crate) pod: Option<PodId>,
     pub(crate) container: String,
     pub(crate) kind: EventKind,
 }
@@ -66,8 +67,13 @@ fn event(message: EventMessage) -> Option<Event> {
         "oom" => EventKind::OutOfMemory,
         _ => return None,
     };
+    let pod = match attributes.get(LABEL_POD) {
+        Some(pod) => Some(pod.parse().ok()?),
+        // A container of another role, or a sandbox.
+        None => attributes.get(LABEL_SANDBOX).map(|_| None)?,
+    };
     Some(Event {
-        pod: attributes.get(LABEL_POD)?.parse().ok()?,
+        pod,
         container: actor.id?,
         kind,
     })

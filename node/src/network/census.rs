@@ -10,7 +10,7 @@ use std::{
 use fairway_api::{
     ids::{AppId, PodId},
     names::{AppName, ProcessType},
-    network::{Admission, ExternalName, NetworkPlan},
+    network::{Admission, DNS_OWN_APP, ExternalName, NetworkPlan},
     pods::PodSpec,
 };
 
@@ -118,6 +118,9 @@ impl Census {
 
     /// The app of this name, if pods of `asking` may connect to it.
     pub(crate) fn reachable(&self, asking: AppId, name: &str) -> Option<(AppId, &Members)> {
+        if name == DNS_OWN_APP {
+            return self.apps.get(&asking).map(|app| (asking, app));
+        }
         let mut named = self
             .apps
             .iter()

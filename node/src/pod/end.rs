@@ -20,7 +20,11 @@ const LINES_READ: usize = 400;
 
 /// What a second look at a container found.
 pub(super) enum Looked {
-    Running(Running, Option<i64>),
+    Running {
+        running: Running,
+        pid: Option<i64>,
+        cut_off: bool,
+    },
     Ended(Exit),
 }
 
@@ -43,7 +47,15 @@ pub(crate) async fn bury(host: Arc<Host>, container: String, follower: Option<Fo
 /// removed.
 pub(super) async fn look(engine: Arc<Engine>, container: String, code: i64) -> Looked {
     match engine.inspect_patiently(&container).await {
-        Inspected::Running { running, pid } => Looked::Running(running, pid),
+        Inspected::Running {
+            running,
+            pid,
+            cut_off,
+        } => Looked::Running {
+            running,
+            pid,
+            cut_off,
+        },
         Inspected::Missing => Looked::Ended(exit(code, false, None, vec![])),
         Inspected::Dead {
             code,

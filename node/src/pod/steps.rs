@@ -15,6 +15,9 @@ pub(crate) struct Record {
     pub(crate) status: PodStatus,
     /// The container of the latest start, running or dead.
     pub(crate) container: Option<String>,
+    /// The sandbox that it has, until it leaves the machine.
+    #[serde(default)]
+    pub(crate) sandbox: Option<String>,
     /// How many times a container of it ran.
     pub(crate) starts: u32,
     /// Crashes in a row.
@@ -37,6 +40,7 @@ impl Record {
         Self {
             status,
             container: None,
+            sandbox: None,
             starts: 0,
             crashes: 0,
             was_up: false,
@@ -49,6 +53,8 @@ impl Record {
 pub(crate) struct Running {
     pub(crate) container: String,
     pub(crate) address: Option<IpAddr>,
+    /// Whose network it has, if not its own.
+    pub(crate) sandbox: Option<String>,
     pub(crate) started_at: DateTime<Utc>,
 }
 
@@ -79,6 +85,8 @@ pub(crate) enum Seen {
     /// The kernel killed a process of the container; the main one may live on.
     OutOfMemory,
     Ended(Exit),
+    /// Its sandbox has ended, and with it its network.
+    CutOff,
     /// The user at the attached terminal has gone.
     TerminalGone,
     /// The engine answers again.

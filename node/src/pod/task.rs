@@ -60,6 +60,7 @@ pub(crate) enum Begin {
 pub(crate) enum News {
     Died { container: String, code: i64 },
     OutOfMemory { container: String },
+    SandboxDied { sandbox: String },
     EngineBack,
 }
 
@@ -185,8 +186,16 @@ impl Task {
         }
         Some(
             match look(self.host.engine.clone(), container.clone(), SIGKILL_CODE).await {
-                Looked::Running(running, pid) => {
+                Looked::Running {
+                    running,
+                    pid,
+                    cut_off,
+                } => {
                     self.aim(&running, pid);
+                    self.host.starter.sandboxes.note(self.pod.spec());
+                    if cut_off {
+                        self.look(container, SIGKILL_CODE);
+                    }
                     Seen::Adopted(running)
                 }
                 Looked::Ended(exit) => Seen::AdoptedDead {
@@ -231,6 +240,15 @@ impl Task {
         match news {
             News::EngineBack => Some(Seen::EngineBack),
             News::OutOfMemory { container } => ours(&container).then_some(Seen::OutOfMemory),
+            News::SandboxDied { sandbox } => {
+                let record = self.pod.record();
+                if record.sandbox == Some(sandbox)
+                    && let Some(container) = record.container.clone()
+                {
+                    self.look(container, SIGKILL_CODE);
+                }
+                None
+            }
             News::Died { container, code } => {
                 if self.starting.is_some() {
                     self.missed_death = Some((container, code));
@@ -257,8 +275,9 @@ impl Task {
                 }
                 Some(Seen::Ended(exit))
             }
+            Looked::Running { cut_off: true, .. } => Some(Seen::CutOff),
             // Somebody restarted the container behind our back.
-            Looked::Running(running, pid) => {
+            Looked::Running { running, pid, .. } => {
                 let since = self.pod.record().status.started_at;
                 (since != Some(running.started_at)).then(|| {
                     self.aim(&running, pid);
@@ -290,8 +309,14 @@ impl Task {
             .take()
             .filter(|(died, _)| *died == container);
         let running = match started.inspected {
-            Inspected::Running { running, pid } => {
+            Inspected::Running {
+                running,
+                pid,
+                cut_off,
+            } => {
                 self.aim(&running, pid);
+                self.host.starter.sandboxes.note(self.pod.spec());
+                let died = died.or(cut_off.then_some((container, SIGKILL_CODE)));
                 if let Some((container, code)) = died {
                     self.look(container, code);
                 }
@@ -303,6 +328,7 @@ impl Task {
                 Running {
                     container,
                     address: None,
+                    sandbox: started.sandbox,
                     started_at: Utc::now(),
                 }
             }
@@ -329,7 +355,12 @@ impl Task {
                 let (host, spec) = (self.host.clone(), self.pod.spec().clone());
                 self.cancel_start = CancellationToken::new();
                 let cancel = self.cancel_start.clone();
-                let start = async move { host.starter.start(&spec, run, &cancel).await };
+                let kept = self.pod.record().sandbox.clone();
+                let start = async move {
+                    host.starter
+                        .start(&spec, run, kept.as_deref(), &cancel)
+                        .await
+                };
                 self.starting = Some(AbortOnDropHandle::new(tokio::spawn(start)));
             }
             Do::CancelStart => self.cancel_start.cancel(),
@@ -428,6 +459,9 @@ impl Task {
         self.host.board.put(self.pod.record());
         for burial in self.burying.drain(..) {
             drop(burial.await);
+        }
+        if let Some(sandbox) = self.pod.record().sandbox.clone() {
+            self.host.starter.sandboxes.release(sandbox);
         }
         self.host.board.remove(self.pod.spec().id);
     }

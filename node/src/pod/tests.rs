@@ -12,6 +12,7 @@ fn running(container: &str, started_at: i64) -> Running {
     Running {
         container: container.into(),
         address: None,
+        sandbox: None,
         started_at: at(started_at),
     }
 }
@@ -241,7 +242,7 @@ fn a_pod_that_never_became_ready_stays_stopped_with_its_failure() {
     let missed = Seen::StartupMissed(failure("refused"));
     let todo = after(&mut pod, [started(), vec![(61, missed)]].concat());
     assert!(
-        todo.contains(&wake(NEVER_READY_GRACE_SECS_MAX.into(), Timer::Kill)),
+        todo.contains(&wake(USELESS_GRACE_SECS_MAX.into(), Timer::Kill)),
         "{todo:?}"
     );
     assert_eq!(
@@ -516,4 +517,38 @@ proptest! {
         }
         prop_assert!(gone && !alive && !starting);
     }
+}
+
+#[test]
+fn a_pod_whose_network_was_taken_away_starts_again_in_another() {
+    let mut pod = pod(|_| {});
+    let mut joined = running("c1", 1);
+    joined.sandbox = Some("s1".into());
+    after(
+        &mut pod,
+        vec![(0, Seen::Wanted), (1, Seen::Started(joined))],
+    );
+    assert_eq!(pod.record().sandbox.as_deref(), Some("s1"));
+    let todo = after(&mut pod, vec![(2, Seen::StartupPassed), (3, Seen::CutOff)]);
+    // Nobody can reach it, so there is little to finish.
+    assert!(todo.contains(&wake(USELESS_GRACE_SECS_MAX.into(), Timer::Kill)));
+    assert_eq!(after(&mut pod, vec![(3, Seen::CutOff)]), []);
+    after(&mut pod, vec![(4, Seen::Ended(exit(143, 4)))]);
+    let why = pod
+        .record()
+        .status
+        .last_exit
+        .clone()
+        .unwrap()
+        .stopped_because;
+    assert_eq!(why.as_deref(), Some("its network was taken away"));
+    let todo = after(
+        &mut pod,
+        vec![
+            (5, Seen::Woke(Timer::Retry)),
+            (6, Seen::Started(running("c2", 6))),
+        ],
+    );
+    assert!(todo.contains(&Do::CheckStartup));
+    assert_eq!(pod.record().sandbox, None);
 }

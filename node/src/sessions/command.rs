@@ -60,10 +60,10 @@ pub(super) async fn run(
 
 /// Ends commands of sessions that an agent which was killed left behind.
 pub(crate) async fn sweep(engine: &Arc<Engine>) {
-    let Ok(containers) = engine.list().await else {
+    let Ok(seen) = engine.list().await else {
         return;
     };
-    for container in containers {
+    for container in seen.containers {
         if container.state != State::Running {
             continue;
         }

@@ -245,10 +245,29 @@ impl Machine {
         drop(nft.expect("these tests need nft"));
     }
 
-    /// Ids of this machine's containers.
+    /// Ids of the containers of this machine's pods.
     pub(crate) fn containers(&self) -> Vec<String> {
-        let filter = format!("label=dev.fairway.instance={}", self.instance);
-        let all = docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]);
+        self.labelled("dev.fairway.pod", &["--all"])
+    }
+
+    /// Ids of the sandboxes that run, whether pods have them or not.
+    pub(crate) fn sandboxes(&self) -> Vec<String> {
+        self.labelled("dev.fairway.sandbox", &[])
+    }
+
+    fn labelled(&self, label: &str, which: &[&str]) -> Vec<String> {
+        let ours = format!("label=dev.fairway.instance={}", self.instance);
+        let label = format!("label={label}");
+        let list = [
+            "ps",
+            "--quiet",
+            "--no-trunc",
+            "--filter",
+            &ours,
+            "--filter",
+            &label,
+        ];
+        let all = docker(&[&list, which].concat());
         all.lines().map(Into::into).collect()
     }
 }
@@ -258,7 +277,11 @@ impl Drop for Machine {
         if let Some((_, running)) = self.agent.take() {
             running.abort();
         }
-        let containers = self.containers();
+        let containers = [
+            self.containers(),
+            self.labelled("dev.fairway.sandbox", &["--all"]),
+        ]
+        .concat();
         if !containers.is_empty() {
             let ids: Vec<&str> = containers.iter().map(String::as_str).collect();
             docker(&[&["rm", "--force", "--volumes"], &ids[..]].concat());

@@ -125,10 +125,11 @@ async fn pods_find_names_and_nothing_else_on_their_machine() {
     let port = listener.local_addr().unwrap().port();
     let gateway = machine.network.as_ref().unwrap().subnet.nth(1).unwrap();
     let script = format!(
-        "{}; {}; {}; {}; grep search /etc/resolv.conf; \
+        "{}; {}; {}; {}; {}; grep search /etc/resolv.conf; \
          nc -w 2 {gateway} {port} </tmp && echo reached || echo apart",
         find("web.shop.internal"),
         find("1.web.shop.internal"),
+        find("web.a.internal"),
         find("db.shop.internal"),
         find("web.other.internal"),
     );
@@ -137,10 +138,10 @@ async fn pods_find_names_and_nothing_else_on_their_machine() {
     lines.retain(|line| !line.starts_with("nc:"));
     let search = lines
         .iter()
-        .position(|line| line.starts_with("search shop.internal"));
-    assert_eq!(search, Some(3), "{lines:?}");
-    lines.remove(3);
-    assert_eq!(lines, [&at, &at, "192.0.2.77", "apart"]);
+        .position(|line| line.starts_with("search a.internal"));
+    assert_eq!(search, Some(4), "{lines:?}");
+    lines.remove(4);
+    assert_eq!(lines, [&at, &at, &at, "192.0.2.77", "apart"]);
 }
 
 #[tokio::test]

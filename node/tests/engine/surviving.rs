@@ -49,8 +49,16 @@ async fn without_a_controller_the_last_plan_goes_on() {
     machine.start_agent().await;
     // Nobody takes reports now: the engine is asked.
     let running = || {
-        let filter = format!("label=dev.fairway.instance={}", machine.instance);
-        !docker(&["ps", "--quiet", "--filter", &filter]).is_empty()
+        let ours = format!("label=dev.fairway.instance={}", machine.instance);
+        let list = [
+            "ps",
+            "--quiet",
+            "--filter",
+            &ours,
+            "--filter",
+            "label=dev.fairway.pod",
+        ];
+        !docker(&list).is_empty()
     };
     machine
         .until_engine("runs the pod again", |_| running())

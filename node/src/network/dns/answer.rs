@@ -6,6 +6,7 @@
 //! 2.web.shop.internal      one pod
 //! _web._tcp.shop.internal  SRV: port and name of each ready pod
 //! db.shop.internal         something outside, if the app says what
+//! web.a.internal           the asking pod's own app; where short names are looked for
 //! ```
 
 use std::net::Ipv4Addr;

@@ -64,6 +64,9 @@ fn names_of_the_own_app_and_of_those_that_admit_it() {
     check(SHOP, "shop.internal.", a, "10.64.3.2 10.64.9.2");
     check(SHOP, "2.web.shop.internal.", a, "10.64.9.2");
     check(SHOP, "web.database.internal.", a, "10.64.3.9");
+    check(SHOP, "web.a.internal.", a, "10.64.3.2 10.64.9.2");
+    check(DATABASE, "web.a.internal.", a, "10.64.3.9");
+    check(STRANGER, "web.a.internal.", a, "elsewhere");
     // Not ready, and so without an address; but the name exists.
     check(SHOP, "3.web.shop.internal.", a, "");
     check(SHOP, "worker.shop.internal.", a, "");
