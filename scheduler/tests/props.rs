@@ -2,11 +2,15 @@
 //! the reports say, planning ends, is a fixpoint and is deterministic.
 
 use chrono::{DateTime, Duration, Utc};
-use fairway_api::{ids::PodId, names::NodeName};
+use fairway_api::{
+    deployments::{Wish, WishKind},
+    ids::{AppId, PodId},
+    names::NodeName,
+};
 use fairway_scheduler::{
     action::Action,
     plan,
-    snapshot::{NodeState, Pod, PodIntent, PodKind, Snapshot},
+    snapshot::{DeploymentState, Failure, NodeState, Pod, PodIntent, PodKind, Snapshot},
 };
 use proptest::prelude::*;
 
@@ -76,6 +80,9 @@ fn snapshot(
             world.app(app).current = ids.last().copied();
         }
     }
+    if let Some((_, _, state)) = releases.last() {
+        begin(&mut world, app, *state);
+    }
     for seed in pods {
         let id = world.pod_id();
         let pod = pod(id, &ids, nodes.len(), *seed);
@@ -92,6 +99,55 @@ fn snapshot(
         world.now = now;
     }
     world.snapshot
+}
+
+/// Puts the oldest deployment into some state, whether that can be or not.
+fn begin(world: &mut World, app: AppId, state: u8) {
+    let app = world.app(app);
+    let warm = app.releases.keys().next().copied();
+    let Some((deployment, warm)) = app.deployments.first_mut().zip(warm) else {
+        return;
+    };
+    let step = u32::from(state / 16 % 4);
+    let failure = Failure {
+        reason: "it failed".into(),
+        lines: vec![],
+    };
+    let states = [
+        DeploymentState::Starting,
+        DeploymentState::Rolling { replaced: step },
+        DeploymentState::RollingBack {
+            failure,
+            restored: step,
+        },
+        DeploymentState::CanaryStarting {
+            step,
+            share: step.checked_sub(1),
+        },
+        DeploymentState::Canary { step },
+        DeploymentState::Paused {
+            resumes: Box::new(DeploymentState::Rolling { replaced: 0 }),
+            left_secs: 9,
+        },
+        DeploymentState::Switching {
+            generation: Some(step.into()),
+            warm: Some(warm),
+        },
+        DeploymentState::Baking { warm },
+    ];
+    if let Some(state) = states.into_iter().nth(usize::from(state % 16)) {
+        deployment.state = state;
+        let strategies = [
+            r#"{ "kind": "rolling", "unavailable": "1" }"#,
+            r#"{ "kind": "canary", "steps": [{ "percent": 20, "secs": 60 }], "bake_secs": 60 }"#,
+        ];
+        deployment.strategy = serde_json::from_str(strategies[step as usize % 2]).unwrap();
+        let kinds = [WishKind::Pause, WishKind::Promote, WishKind::Abort];
+        deployment.wish = kinds.get(step as usize).map(|kind| Wish {
+            kind: *kind,
+            by: "ana".into(),
+        });
+    }
 }
 
 fn pod(

@@ -1,5 +1,7 @@
 //! What each state of a deployment comes to, as things stand.
 
+use std::collections::BTreeSet;
+
 use fairway_api::{
     deployments::{Strategy, WishKind},
     ids::{PodId, ReleaseId},
@@ -376,7 +378,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// How many web pods of a release are up.
+    /// How many web pods of a release are up; a pod and the one that replaces it are one.
     fn up_web(&self, release: Option<ReleaseId>) -> usize {
         let pods = self.app.pods.values().filter(|pod| {
             pod.is_web()
@@ -384,6 +386,6 @@ impl<'a> Stage<'a> {
                 && pod.intent == PodIntent::Wanted
                 && pod.is_up()
         });
-        pods.count()
+        pods.map(|pod| pod.ordinal).collect::<BTreeSet<_>>().len()
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Agent {
     orders: BTreeMap<PodId, (AppId, PodKind)>,
     /// What runs, and the word of its status.
     running: BTreeMap<PodId, Container>,
+    /// Commands that have ended: on its disk, so that none of them runs again.
+    ended: BTreeMap<PodId, Container>,
     /// Since when it is cut off: its pods go on, and it hears and says nothing.
     cut_off_at: Option<DateTime<Utc>>,
     /// What the operator asked of the machine.
@@ -49,7 +51,7 @@ pub(super) struct Agent {
 const SUSPECTED_SECS: i64 = 6;
 const LOST_SECS: i64 = 10;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Container {
     app: AppId,
     kind: PodKind,
@@ -141,6 +143,11 @@ impl Agent {
         for (&id, &(app, kind)) in &self.orders {
             if let Some(container) = self.running.get_mut(&id) {
                 container.live_on(dice, fate);
+                if container.word.starts_with("exit") {
+                    self.ended.insert(id, container.clone());
+                }
+            } else if let Some(container) = self.ended.get(&id) {
+                self.running.insert(id, container.clone());
             } else if dice.chance(80) {
                 let container = Container {
                     app,
