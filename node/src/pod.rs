@@ -10,6 +10,7 @@
 //! It reads no clock and talks to nobody: [`task`] does what it says.
 
 mod end;
+mod ending;
 mod steps;
 pub(crate) mod task;
 
@@ -18,30 +19,17 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use fairway_api::pods::{CheckFailure, Exit, PodPhase, PodSpec, RestartPolicy};
 
+use self::ending::Ending;
 use crate::backoff;
 pub(crate) use end::bury;
 pub(crate) use steps::{Do, Record, Running, Seen, Timer};
 
-/// The longest grace, in seconds, for a pod that serves nobody: a push, or those who want to reach
-/// it, wait for what comes after.
-const USELESS_GRACE_SECS_MAX: u32 = 5;
 /// How long to wait after a SIGKILL before sending it again, in seconds: the engine may have been
 /// away.
 const KILL_AGAIN_SECS: u64 = 10;
 /// What the engine reports for a process that was killed.
 pub(crate) const SIGKILL_CODE: i64 = 128 + 9;
 const MIB: u64 = 1024 * 1024;
-
-/// Why the agent is ending a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    Unwanted,
-    NeverReady,
-    Unhealthy,
-    TimeToLive,
-    TerminalGone,
-    CutOff,
-}
 
 /// The machine.
 #[derive(Debug)]
@@ -352,16 +340,7 @@ impl Pod {
     fn stop(&mut self, ending: Ending) -> Vec<Do> {
         self.ending = Some(ending);
         self.record.status.phase = PodPhase::Stopping;
-        let policy = &self.spec.stop;
-        let (signal, grace_secs) = match ending {
-            Ending::NeverReady | Ending::CutOff => (
-                policy.signal.clone(),
-                policy.grace_secs.min(USELESS_GRACE_SECS_MAX),
-            ),
-            // What a terminal that hangs up sends; an interactive shell ignores SIGTERM.
-            Ending::TerminalGone => ("SIGHUP".to_owned(), policy.grace_secs),
-            _ => (policy.signal.clone(), policy.grace_secs),
-        };
+        let (signal, grace_secs) = ending.manner(&self.spec.stop);
         vec![
             Do::NoChecks,
             Do::Say(format!("Stopping with {signal}: {}", ending.why())),
@@ -480,18 +459,6 @@ impl Pod {
             .take()
             .map(|container| Do::Bury { container });
         dead.into_iter().chain([Do::Gone]).collect()
-    }
-}
-
-impl Ending {
-    fn why(self) -> &'static str {
-        match self {
-            Self::Unwanted => "stopped",
-            Self::NeverReady | Self::Unhealthy => "check failed",
-            Self::TimeToLive => "time to live reached",
-            Self::TerminalGone => "the terminal was closed",
-            Self::CutOff => "its network was taken away",
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 use fairway_api::{ids::AttachId, pods::Attach};
 use proptest::prelude::*;
 
-use super::*;
+use super::{ending::USELESS_GRACE_SECS_MAX, *};
 use crate::testing::spec;
 
 fn at(secs: i64) -> DateTime<Utc> {
