@@ -4,6 +4,7 @@
 //! itself: loops that call it are the retry.
 
 mod attach;
+mod autoscale;
 mod builder;
 mod carry;
 mod joining;

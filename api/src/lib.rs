@@ -30,6 +30,7 @@ pub mod jobs;
 pub mod keys;
 pub mod logs;
 pub mod machines;
+pub mod metrics;
 pub mod reach;
 pub mod releases;
 pub mod sessions;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     images::{ImageRef, RegistryAccess},
     machines::NodeFacts,
+    metrics::PodUsage,
     names::NodeName,
     network::{NetworkPlan, NetworkStatus},
     pods::{PodSpec, PodStatus},
@@ -61,6 +62,9 @@ pub struct NodeStatus {
     pub pods: Vec<PodStatus>,
     #[serde(default)]
     pub network: NetworkStatus,
+    /// What the pods that run use; a pod that was not measured is absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<PodUsage>,
 }
 
 /// What a machine has in all.

@@ -1,6 +1,10 @@
 //! Routing: whole orders to all routers ([`RouteTable`]) and what each reports back.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,8 +41,13 @@ pub struct Service {
     pub process_type: ProcessType,
     /// Answer with the maintenance page.
     pub maintenance: bool,
-    /// Ready pods only. Empty: the router answers 503.
+    /// Ready pods only. Empty: the router answers 503, or holds requests if the service is on
+    /// demand.
     pub endpoints: Vec<Endpoint>,
+    /// It may have no pods because nobody asked for anything: the router then says so by
+    /// [`WakeNotice`], and holds requests until there is a pod.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_demand: bool,
     /// A share of the requests goes elsewhere, for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
@@ -75,6 +84,9 @@ pub struct RouterStatus {
     /// Requests and upgraded connections still open to pods that the table no longer names. A pod
     /// that is absent here and in the table has drained.
     pub draining: BTreeMap<PodId, u32>,
+    /// Requests by app. An app that is absent had none since the last report.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub traffic: BTreeMap<AppId, Traffic>,
     /// How both sides did in the canaries that the table names, counted since this router saw
     /// their present step.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -89,6 +101,26 @@ pub struct CanaryTally {
     pub canary: Tally,
 }
 
+/// Requests to one app since this router started, and those that are open.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// Requests and upgraded connections that have not ended, held ones included.
+    pub open: u32,
+    /// Those that wait for the app's first pod.
+    pub held: u32,
+    /// The time that requests were open, in all; of open ones up to now.
+    pub open_ms: u64,
+}
+
+/// `POST /internal/routers/{router}/wake`: these apps have requests and no pod. Sent at once, and
+/// again as long as requests are held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WakeNotice {
+    pub apps: BTreeSet<AppId>,
+}
+
 /// Upper bounds of the latencies that are told apart, in milliseconds; what is above the last one
 /// is counted behind it.
 pub const LATENCY_BOUNDS_MS: [u32; 12] = [
@@ -96,6 +128,12 @@ pub const LATENCY_BOUNDS_MS: [u32; 12] = [
 ];
 /// Counters of a latency histogram.
 pub const LATENCY_BUCKETS: usize = LATENCY_BOUNDS_MS.len() + 1;
+
+/// The counter of a latency in a histogram.
+pub fn latency_bucket(latency: Duration) -> usize {
+    let millis = latency.as_millis();
+    LATENCY_BOUNDS_MS.partition_point(|bound| u128::from(*bound) < millis)
+}
 
 /// How requests to a group of pods went.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

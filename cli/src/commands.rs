@@ -5,6 +5,7 @@ mod about;
 mod accounts;
 mod apps;
 mod authorizations;
+mod autoscale;
 mod builds;
 mod config_vars;
 mod deploy;
@@ -17,6 +18,7 @@ mod jobs;
 mod keys;
 mod logs;
 mod maintenance;
+mod metrics;
 mod network;
 mod ps;
 mod releases;
@@ -44,6 +46,10 @@ pub(crate) enum Command {
     Ps(ps::Command),
     #[command(flatten)]
     Sessions(sessions::Command),
+    #[command(flatten)]
+    Autoscale(autoscale::Command),
+    #[command(flatten)]
+    Metrics(metrics::Command),
     #[command(flatten)]
     Run(run::Command),
     #[command(flatten)]
@@ -91,6 +97,8 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<u8, Failu
         Command::Apps(command) => command.run(session).await,
         Command::Maintenance(command) => command.run(session).await,
         Command::Ps(command) => command.run(session).await,
+        Command::Autoscale(command) => command.run(session).await,
+        Command::Metrics(command) => command.run(session).await,
         Command::Logs(command) => command.run(session).await,
         Command::ConfigVars(command) => command.run(session).await,
         Command::Builds(command) => command.run(session).await,

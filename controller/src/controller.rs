@@ -12,12 +12,14 @@ use crate::{
     accounts, apps,
     attach::Rendezvous,
     auth::{Logins, Roles},
+    autoscale::{self, Decisions},
     builds::{self, Leases},
     cluster_port,
     config::{Config, Role},
     http,
     logs::{app_logs::AppLogs, build_output::BuildOutputs, senders::Senders},
     membership::{Authority, Members},
+    metrics::Metrics,
     orchestrator::cluster::Cluster,
     reconcile,
     routers::Routers,
@@ -65,6 +67,8 @@ impl Controller {
             store,
             cluster,
             routers: Routers::default(),
+            metrics: Metrics::default(),
+            autoscaling: Decisions::default(),
             secrets,
             logs,
             log_senders: Senders::default(),
@@ -122,6 +126,7 @@ impl Controller {
         tokio::join!(
             builds::sweep(&self.state, &shutdown),
             reconcile::run(&self.state, &shutdown),
+            autoscale::run(&self.state, &shutdown),
         );
         self.state.closing.cancel();
         Ok(())

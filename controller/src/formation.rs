@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use fairway_api::{
+    autoscale::Autoscale,
     formation::{Formation, FormationUpdate, QUANTITY_MAX, Quantity},
     ids::AppId,
     names::{NodeName, ProcessType, SizeName},
@@ -10,6 +11,7 @@ use fairway_api::{
     sizes,
 };
 use fairway_scheduler::{
+    autoscale::Verdict,
     place,
     snapshot::{Node, NodeState},
 };
@@ -20,8 +22,9 @@ use crate::{
     store::{
         Db,
         apps::{self, AppRow},
+        autoscale,
         columns::now,
-        events,
+        events::{self, ACTOR_PLATFORM},
         formation::{self, FormationRow},
         nodes, releases,
     },
@@ -76,21 +79,98 @@ pub async fn scale(
 ) -> Answer<Vec<Formation>> {
     let app = apps::get(db, app).await?;
     let before = list(db, &app).await?;
+    check_autoscale(db, &app, &before, updates).await?;
+    let after = change(db, &app, &before, updates).await?;
+    if let Some(message) = describe(&before, &after) {
+        let actor = caller.account.email.as_str();
+        events::record(db, Some(&app.app()), actor, "formation.scaled", &message).await?;
+    }
+    Ok(after)
+}
+
+/// Sets the count that measurements ask for. The caller commits and wakes the reconcile loop.
+pub async fn autoscale(
+    db: &mut Db,
+    app: &AppRow,
+    process_type: &ProcessType,
+    verdict: &Verdict,
+) -> Answer<()> {
+    let before = list(db, app).await?;
+    let update = FormationUpdate {
+        process_type: process_type.clone(),
+        quantity: Some(Quantity::Exactly(verdict.wanted)),
+        size: None,
+    };
+    change(db, app, &before, &[update]).await?;
+    let row = before.iter().find(|row| row.process_type == *process_type);
+    let message = format!(
+        "autoscaler: {process_type} {} -> {}: {}",
+        row.map_or(0, |row| row.quantity),
+        verdict.wanted,
+        verdict.reason
+    );
+    let app = app.app();
+    events::record(
+        db,
+        Some(&app),
+        ACTOR_PLATFORM,
+        "formation.autoscaled",
+        &message,
+    )
+    .await?;
+    Ok(())
+}
+
+/// Refuses a count that autoscaling would take back at once. Within its bounds it is where
+/// autoscaling goes on from.
+async fn check_autoscale(
+    db: &mut Db,
+    app: &AppRow,
+    before: &[Formation],
+    updates: &[FormationUpdate],
+) -> Answer<()> {
+    let policies = autoscale::list(db, app.id).await?;
+    for update in updates {
+        let name = &update.process_type;
+        let policy = policies.iter().find(|row| row.process_type == *name);
+        let row = before.iter().find(|row| row.process_type == *name);
+        let (Some(policy), Some(row), Some(quantity)) = (policy, row, update.quantity) else {
+            continue;
+        };
+        let (wanted, Autoscale { min, max, .. }) = (count(row, quantity)?, &policy.policy);
+        if !(*min..=*max).contains(&wanted) {
+            return Err(Problem::conflict(format!(
+                "{name} is autoscaled between {min} and {max}, so it cannot be set to {wanted}."
+            ))
+            .hint(format!(
+                "Change the bounds: app autoscale:set {name} --min {} --max {}. Or end it: app \
+                 autoscale:off {name}",
+                wanted.min(*min),
+                wanted.max(*max)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Changes counts and sizes, all or none, whoever asks.
+async fn change(
+    db: &mut Db,
+    app: &AppRow,
+    before: &[Formation],
+    updates: &[FormationUpdate],
+) -> Answer<Vec<Formation>> {
     for update in updates {
         let process_type = &update.process_type;
         let row = before.iter().find(|row| row.process_type == *process_type);
-        let row = row.ok_or_else(|| unknown_type(process_type, &before))?;
+        let row = row.ok_or_else(|| unknown_type(process_type, before))?;
         let size = update.size.as_ref().map(known_size).transpose()?;
         let quantity = update.quantity.map(|quantity| count(row, quantity));
         let quantity = quantity.transpose()?;
         formation::scale(db, app.id, process_type, quantity, size.as_ref(), now()).await?;
     }
-    let after = list(db, &app).await?;
-    check_sizes(db, &before, &after).await?;
-    if let Some(message) = describe(&before, &after) {
-        let actor = caller.account.email.as_str();
-        events::record(db, Some(&app.app()), actor, "formation.scaled", &message).await?;
-    }
+    let after = list(db, app).await?;
+    check_sizes(db, before, &after).await?;
     Ok(after)
 }
 
@@ -159,7 +239,8 @@ fn known_size(size: &SizeName) -> Answer<SizeName> {
         })
 }
 
-fn unknown_type(process_type: &ProcessType, known: &[Formation]) -> Problem {
+/// Says that there is no such process type, and which there are.
+pub fn unknown_type(process_type: &ProcessType, known: &[Formation]) -> Problem {
     let problem = Problem::not_found(&format!("process type ({process_type})"));
     if known.is_empty() {
         return problem.hint("Push the app first; its Procfile says which process types it has.");

@@ -11,6 +11,7 @@ mod range;
 // The public API.
 mod accounts;
 mod apps;
+mod autoscale;
 mod builds;
 mod config_vars;
 mod constants;
@@ -89,6 +90,7 @@ fn public() -> Router<AppState> {
     Router::new()
         .merge(accounts::routes())
         .merge(apps::routes())
+        .merge(autoscale::routes())
         .merge(builds::routes())
         .merge(config_vars::routes())
         .merge(constants::routes())

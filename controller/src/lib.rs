@@ -21,6 +21,7 @@ pub mod state;
 pub mod wake;
 
 // What was seen, and what is ordered.
+pub mod metrics;
 pub mod observed;
 pub mod orchestrator;
 pub mod orders;
@@ -42,6 +43,7 @@ pub mod problem;
 // The rules of each noun.
 pub mod accounts;
 pub mod apps;
+pub mod autoscale;
 pub mod builds;
 pub mod config_vars;
 pub mod deployments;

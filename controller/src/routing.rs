@@ -29,6 +29,8 @@ pub struct Edge {
     pub hostnames: Vec<Hostname>,
     /// It shows the maintenance page.
     pub maintenance: bool,
+    /// Requests bring pods back when there are none.
+    pub on_demand: bool,
     /// The port that a release's web process listens on.
     pub ports: HashMap<ReleaseId, u16>,
 }
@@ -51,6 +53,7 @@ impl Routing {
                 percent: canary.percent,
                 endpoints: endpoints(app, edge, |release| release == canary.release),
             }),
+            on_demand: edge.on_demand && app.current.is_some(),
         };
         if self.services.get(&app.id) != Some(&service) {
             self.services.insert(app.id, service);

@@ -8,10 +8,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     attach::Rendezvous,
     auth::{Logins, Roles},
+    autoscale::Decisions,
     builds::Leases,
     config::Config,
     logs::{app_logs::AppLogs, build_output::BuildOutputs, senders::Senders},
     membership::{Authority, Members},
+    metrics::Metrics,
     orchestrator::cluster::Cluster,
     routers::Routers,
     secrets::Secrets,
@@ -39,6 +41,10 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     /// The machines: their orders and what they report.
     pub cluster: Cluster,
+    /// What was measured lately.
+    pub metrics: Metrics,
+    /// What autoscaling decided last.
+    pub autoscaling: Decisions,
     /// The routers: their table and what they report.
     pub routers: Routers,
     /// Wakes the reconcile loop; call it after each commit that changes what should run.

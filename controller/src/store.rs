@@ -22,6 +22,7 @@ pub mod tokens;
 
 // What they made.
 pub mod apps;
+pub mod autoscale;
 pub mod builds;
 pub mod config_vars;
 pub mod domains;

@@ -9,6 +9,8 @@
     reason = "a test harness speaks to whoever runs it"
 )]
 
+#[path = "e2e/autoscale.rs"]
+mod autoscale;
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
 #[path = "e2e/browser.rs"]
@@ -52,6 +54,7 @@ fn main() {
         dashboard::TESTS,
         disk::TESTS,
         rollouts::TESTS,
+        autoscale::TESTS,
     ]
     .concat();
     if arguments.list {

@@ -109,6 +109,11 @@ impl Facts {
         }
     }
 
+    /// The engine that they are about.
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        self.engine.clone()
+    }
+
     pub(crate) fn facts(&self) -> NodeFacts {
         NodeFacts {
             clock: Utc::now(),

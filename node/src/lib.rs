@@ -44,6 +44,7 @@ mod facts;
 mod logs;
 mod report;
 mod sessions;
+mod usage;
 
 // Being a member of the cluster.
 mod membership;

@@ -16,10 +16,22 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{board::Board, facts::Facts};
+use crate::{
+    board::Board,
+    facts::Facts,
+    usage::{self, Usage},
+};
 
 /// Pause between two tries when the controller is away, in milliseconds, at first and at most.
 const AGAIN_MILLIS: (u64, u64) = (100, 2_000);
+
+/// What a report is made of, each as it was seen last.
+struct Seen {
+    board: watch::Receiver<Board>,
+    network: watch::Receiver<NetworkStatus>,
+    /// News of these wait for the next report.
+    usage: Usage,
+}
 
 /// Reports until the board closes, from the first look at the engine on. Cancels `removed` when it
 /// hears that this machine is no part of the cluster any more.
@@ -27,10 +39,35 @@ pub(crate) async fn report(
     client: Client,
     node: NodeName,
     facts: Arc<Facts>,
-    mut network: watch::Receiver<NetworkStatus>,
-    mut board: watch::Receiver<Board>,
+    network: watch::Receiver<NetworkStatus>,
+    board: watch::Receiver<Board>,
     removed: CancellationToken,
 ) {
+    let (measured, usage) = watch::channel(Vec::new());
+    let measuring = usage::measure(facts.engine(), board.clone(), measured);
+    let seen = Seen {
+        board,
+        network,
+        usage,
+    };
+    tokio::select! {
+        () = tell(client, node, facts, seen, removed) => {}
+        () = measuring => {}
+    }
+}
+
+async fn tell(
+    client: Client,
+    node: NodeName,
+    facts: Arc<Facts>,
+    seen: Seen,
+    removed: CancellationToken,
+) {
+    let Seen {
+        mut board,
+        mut network,
+        usage,
+    } = seen;
     if board.wait_for(|board| board.looked).await.is_err() {
         return;
     }
@@ -44,6 +81,7 @@ pub(crate) async fn report(
             facts: Some(facts.facts()),
             pods: now.statuses(),
             network: network.borrow_and_update().clone(),
+            usage: usage.borrow().clone(),
         };
         if let Err(error) = client.report_node(&status).await {
             if error

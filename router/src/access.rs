@@ -27,7 +27,7 @@ use http::{HeaderValue, Method, Uri};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{failure::Failure, table::Endpoint};
+use crate::{failure::Failure, table::Endpoint, traffic::Open};
 
 /// Lines that wait to be sent. At a few hundred bytes each this is some megabytes, and a few
 /// seconds of a busy router.
@@ -117,6 +117,8 @@ pub(crate) struct Record {
     pub(crate) bytes: u64,
     /// The client is to blame until the request has ended otherwise.
     pub(crate) end: End,
+    /// Counts it as open.
+    pub(crate) open: Open,
 }
 
 /// How a request ended.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use fairway_api::routes::{CanaryTally, LATENCY_BOUNDS_MS, LATENCY_BUCKETS, Tally};
+use fairway_api::routes::{CanaryTally, LATENCY_BUCKETS, Tally, latency_bucket};
 
 /// True if a request belongs to the canary's `percent`, given a random number.
 pub(crate) fn is_chosen(percent: u8, random: u32) -> bool {
@@ -31,9 +31,7 @@ pub(crate) struct Counts {
 impl Counts {
     /// A pod answered: after how long, and whether with a status of 5xx.
     pub(crate) fn answered(&self, after: Duration, is_error: bool) {
-        let millis = after.as_millis();
-        let bucket = LATENCY_BOUNDS_MS.partition_point(|bound| u128::from(*bound) < millis);
-        self.latencies[bucket].fetch_add(1, Relaxed);
+        self.latencies[latency_bucket(after)].fetch_add(1, Relaxed);
         self.count(is_error);
     }
 

@@ -39,6 +39,7 @@ use crate::{
     canary::Sides,
     failure::Failure,
     table::{Endpoint, Table},
+    traffic::{Meter, Meters},
 };
 
 /// How long a pod that could not be connected to is passed over. Short: the health checks of its
@@ -124,7 +125,7 @@ pub(crate) enum Refused {
 
 /// What the table says about a request: an app, if there is one, and a pod or the reason for none.
 pub(crate) struct Choice {
-    pub(crate) app: Option<AppId>,
+    pub(crate) app: Option<(AppId, Arc<Meter>)>,
     pub(crate) pod: Result<InFlight, Failure>,
 }
 
@@ -136,6 +137,7 @@ pub(crate) struct Tables {
     loads: Mutex<HashMap<PodId, Arc<Load>>>,
     /// Of the canaries that the table in use names.
     canaries: Mutex<HashMap<DeploymentId, Arc<Sides>>>,
+    pub(crate) meters: Meters,
     notice: Arc<Notify>,
     swapped: watch::Sender<u64>,
     epoch: Instant,
@@ -149,6 +151,7 @@ impl Tables {
             generation: AtomicU64::new(0),
             loads: Mutex::default(),
             canaries: Mutex::default(),
+            meters: Meters::new(),
             notice: Arc::default(),
             swapped: watch::Sender::new(0),
             epoch: Instant::now(),
@@ -196,7 +199,7 @@ impl Tables {
                     pod: Err(Failure::NoRoute),
                 };
             };
-            let app = Some(service.app);
+            let app = Some((service.app, service.meter.clone()));
             if service.maintenance {
                 return Choice {
                     app,
@@ -205,9 +208,15 @@ impl Tables {
             }
             let picked = balance::pick_of(service, tried, self.now_ms(), random);
             let Some(endpoint) = picked else {
+                let asleep = service.on_demand && service.endpoints.is_empty();
+                let failure = if asleep {
+                    Failure::Asleep
+                } else {
+                    Failure::NoPods
+                };
                 return Choice {
                     app,
-                    pod: Err(Failure::NoPods),
+                    pod: Err(failure),
                 };
             };
             let request = InFlight::begin(endpoint.clone());
@@ -241,7 +250,7 @@ impl Tables {
             let load = || Arc::new(Load::new(self.notice.clone()));
             loads.entry(pod).or_insert_with(load).clone()
         };
-        let table = Table::compile(order, load_of, |deployment, step| {
+        let table = Table::compile(order, &self.meters, load_of, |deployment, step| {
             // An app with two hostnames has its canary twice in the table.
             let sides = || {
                 let known = known.get(&deployment).filter(|it| it.step == step);
@@ -260,6 +269,8 @@ impl Tables {
             load.left.store(!named.contains(pod), SeqCst);
         }
         drop(loads);
+        let apps = order.routes.iter().map(|route| route.service.app);
+        self.meters.keep_only(&apps.collect());
         self.swapped.send_replace(order.generation);
         self.notice.notify_one();
         Ok(())

@@ -16,6 +16,12 @@ pub(crate) enum Failure {
     Maintenance,
     /// The app has no ready pod.
     NoPods,
+    /// The app sleeps; whoever hears it waits for a pod.
+    Asleep,
+    /// The app sleeps, and too many requests wait for it already.
+    WakeQueueFull,
+    /// The app sleeps, and no pod was ready in time.
+    WakeTimeout,
     /// No connection to a pod could be made.
     Refused,
     /// A pod did not take the connection in time.
@@ -48,6 +54,9 @@ impl Failure {
             Self::NoTable => "no-table",
             Self::Maintenance => "maintenance",
             Self::NoPods => "no-pods",
+            Self::Asleep => "asleep",
+            Self::WakeQueueFull => "wake-queue-full",
+            Self::WakeTimeout => "wake-timeout",
             Self::Refused => "refused",
             Self::ConnectTimeout => "connect-timeout",
             Self::Reset => "reset",
@@ -65,9 +74,13 @@ impl Failure {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoTable | Self::Maintenance | Self::NoPods | Self::Shutdown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoTable
+            | Self::Maintenance
+            | Self::NoPods
+            | Self::Asleep
+            | Self::WakeQueueFull
+            | Self::WakeTimeout
+            | Self::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Refused | Self::Reset | Self::BadResponse => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::Timeout | Self::Idle => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -85,6 +98,9 @@ impl Failure {
             Self::NoTable => "The router has no routes yet",
             Self::Maintenance => "Maintenance mode is on",
             Self::NoPods => "No web process is ready",
+            Self::Asleep => "The app sleeps",
+            Self::WakeQueueFull => "The app sleeps and too many requests wait for it",
+            Self::WakeTimeout => "The app sleeps and did not start in time",
             Self::Refused => "The process refused the connection",
             Self::ConnectTimeout => "The process did not take the connection in time",
             Self::Reset => "The process closed the connection before it answered in full",
@@ -122,6 +138,11 @@ impl Failure {
                 "The app is not running",
                 "No web process is ready to answer. If the app is yours, `app ps` shows its \
                  processes and `app logs` what they said.",
+            ),
+            Self::Asleep | Self::WakeQueueFull | Self::WakeTimeout => (
+                "The app is starting",
+                "It was asleep and is not ready yet. Please try again in a moment; if the app is \
+                 yours, `app ps` shows its processes and `app logs` what they said.",
             ),
             Self::Timeout | Self::ConnectTimeout | Self::Idle => (
                 "The app did not answer in time",

@@ -38,3 +38,4 @@ mod worker;
 
 // What is told about it.
 mod access;
+mod traffic;

@@ -15,13 +15,14 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     access::{End, Record},
     balance::Random,
-    drain::InFlight,
+    drain::{Choice, InFlight},
     failure::Failure,
     headers::{self, Peer},
     pages,
     pool::{Lease, Reuse},
     relay::{Answer, Open, Relay},
     table::normalise_host,
+    traffic::Meter,
     tunnel,
     upload::{Progress, Stage, Upload},
     worker::Worker,
@@ -33,6 +34,9 @@ const TRIES_MAX: u32 = 3;
 /// How long a pod may think before it begins to answer, as on Heroku. It counts from the end of the
 /// request's body, or from the last piece of it that the pod took.
 const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request waits for the first pod of an app that sleeps: what a start usually takes and
+/// what clients and load balancers before us commonly wait.
+const WAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest pause of a client in the middle of its body, as on Heroku.
 const CLIENT_BODY_IDLE: Duration = Duration::from_secs(55);
 
@@ -90,10 +94,12 @@ pub(crate) async fn answer(
         name,
         uri: head.uri.clone(),
     };
-    let (app, first) = match route.choose(&[]) {
-        (Some(app), first) => (app, first),
-        (None, Err(failure)) => return refuse(failure),
-        (None, Ok(_)) => return refuse(Failure::NoRoute),
+    let (app, meter, first) = match route.choose(&[]) {
+        Choice {
+            app: Some((app, meter)),
+            pod,
+        } => (app, meter, pod),
+        Choice { pod, .. } => return refuse(pod.err().unwrap_or(Failure::NoRoute)),
     };
     let upgrade = headers::upgrade(&head);
     let switch = head
@@ -116,10 +122,11 @@ pub(crate) async fn answer(
         status: 0,
         bytes: 0,
         end: End::Open,
+        open: meter.begin(started),
     };
     let (upload, progress) = Upload::new(body);
     let request = for_pod(head, upload);
-    let sent = match first {
+    let sent = match route.awake(first, &meter, &mut record).await {
         Ok(first) => send(&route, first, request, progress.as_deref(), &mut record).await,
         Err(failure) => Err(failure),
     };
@@ -127,6 +134,7 @@ pub(crate) async fn answer(
         Ok(sent) => pass_on(&worker, sent, switch, progress, record).unwrap_or_else(refuse),
         Err(failure) => {
             let response = refuse(failure);
+            record.open.failed(response.status().is_server_error());
             record.status = response.status().as_u16();
             record.bytes = http_body::Body::size_hint(response.body()).lower();
             record.end = End::Failed(failure);
@@ -143,20 +151,43 @@ struct Route<'a> {
 }
 
 impl Route<'_> {
-    fn choose(
-        &self,
-        tried: &[PodId],
-    ) -> (Option<fairway_api::ids::AppId>, Result<InFlight, Failure>) {
+    fn choose(&self, tried: &[PodId]) -> Choice {
         let random: u64 = rand::random();
         let random = Random {
             side: rand::random(),
             pods: ((random >> 32) as u32, random as u32),
         };
-        let choice = self
-            .worker
+        self.worker
             .tables
-            .choose(&self.name, self.uri.path(), tried, random);
-        (choice.app, choice.pod)
+            .choose(&self.name, self.uri.path(), tried, random)
+    }
+
+    /// A pod, if the app sleeps: its first one, waited for as one of those that wake it.
+    async fn awake(
+        &self,
+        first: Result<InFlight, Failure>,
+        meter: &Arc<Meter>,
+        record: &mut Record,
+    ) -> Result<InFlight, Failure> {
+        if !matches!(first, Err(Failure::Asleep)) {
+            return first;
+        }
+        let mut swaps = self.worker.tables.swaps();
+        let _place = meter.hold().ok_or(Failure::WakeQueueFull)?;
+        let until = Instant::now() + WAKE_TIMEOUT;
+        loop {
+            swaps.borrow_and_update();
+            match self.choose(&[]).pod {
+                Err(Failure::Asleep) => {}
+                other => {
+                    record.open.waited();
+                    return other;
+                }
+            }
+            if timeout_at(until, swaps.changed()).await.is_err() {
+                return Err(Failure::WakeTimeout);
+            }
+        }
     }
 }
 
@@ -241,10 +272,10 @@ async fn send(
             Miss::Again { failure, .. } | Miss::Final(failure) => return Err(failure),
         };
         drop(in_flight);
-        in_flight = match route.choose(&tried).1 {
+        in_flight = match route.choose(&tried).pod {
             Ok(next) => next,
             // No pod is left to try: the last one's failure says more.
-            Err(Failure::NoPods) => return Err(failure),
+            Err(Failure::NoPods | Failure::Asleep) => return Err(failure),
             Err(other) => return Err(other),
         };
     }
@@ -345,6 +376,7 @@ fn pass_on(
         in_flight,
     } = sent;
     record.status = response.status().as_u16();
+    record.open.answered(response.status().is_server_error());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client) = switch else {
             record.status = 0;

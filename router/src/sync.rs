@@ -1,8 +1,8 @@
 //! Keeps the table the controller's: fetches each newer one, swaps, keeps it on disk, reports.
 //!
-//! Two loops that do not wait for each other. A report goes out at once after a swap (it is the
+//! Three loops that do not wait for each other. A report goes out at once after a swap (it is the
 //! acknowledgement that a deployment waits for), when a pod that left the table has drained, and
-//! every [`HEARTBEAT_SECS`]. Neither retries by itself: the next pass is the retry.
+//! every [`HEARTBEAT_SECS`]; the third asks for pods. None retries by itself: the next pass is the retry.
 
 use std::{
     convert::Infallible,
@@ -17,7 +17,7 @@ use fairway_api::{
     client::Client,
     names::RouterName,
     nodes::HEARTBEAT_SECS,
-    routes::{RouteTable, RouterStatus},
+    routes::{RouteTable, RouterStatus, WakeNotice},
 };
 use tokio::time::{sleep, timeout};
 
@@ -25,6 +25,8 @@ use crate::drain::{Refused, Tables};
 
 /// The pause after a failed call, short enough that a restarted controller is found at once.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often the controller is told of requests that wait for a pod.
+const WAKE_AGAIN: Duration = Duration::from_secs(2);
 /// How long one report may take; a newer one may be due by then.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The file in the data directory.
@@ -47,7 +49,26 @@ impl Sync {
 
     /// Follows the controller for ever.
     pub(crate) async fn run(&self) -> Infallible {
-        tokio::join!(self.fetch(), self.report()).0
+        tokio::join!(self.fetch(), self.report(), self.wake()).0
+    }
+
+    /// Says at once when requests wait for an app without pods, and again as long as they do: the
+    /// controller may have been away, or have put the app to sleep at the same moment.
+    async fn wake(&self) -> Infallible {
+        let meters = &self.tables.meters;
+        loop {
+            let apps = meters.asleep();
+            if apps.is_empty() {
+                meters.first_held().await;
+                continue;
+            }
+            let notice = WakeNotice { apps };
+            let told = timeout(REPORT_TIMEOUT, self.client.wake_apps(&self.name, &notice)).await;
+            if let Ok(Err(error)) = told {
+                tracing::warn!("cannot ask for pods: {:#}", anyhow::Error::new(error));
+            }
+            drop(timeout(WAKE_AGAIN, meters.first_held()).await);
+        }
     }
 
     async fn fetch(&self) -> Infallible {
@@ -104,6 +125,7 @@ impl Sync {
                 generation,
                 draining,
                 canaries: self.tables.canaries(),
+                traffic: self.tables.meters.report(),
             };
             match timeout(REPORT_TIMEOUT, self.client.report_router(&status)).await {
                 Ok(Ok(())) => {

@@ -15,6 +15,7 @@ use fairway_api::{
 use crate::{
     canary::{Counts, Sides},
     drain::Load,
+    traffic::{Meter, Meters},
 };
 
 /// The longest hostname in DNS, in bytes.
@@ -41,6 +42,9 @@ pub(crate) struct Service {
     pub(crate) app: AppId,
     pub(crate) maintenance: bool,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    /// Requests wait for a pod when there is none.
+    pub(crate) on_demand: bool,
+    pub(crate) meter: Arc<Meter>,
     pub(crate) canary: Option<Canary>,
 }
 
@@ -67,6 +71,7 @@ impl Table {
     /// of each canary's step. Of two routes with the same hostname and path the first counts.
     pub(crate) fn compile(
         order: &RouteTable,
+        meters: &Meters,
         mut load_of: impl FnMut(PodId) -> Arc<Load>,
         mut sides_of: impl FnMut(DeploymentId, u32) -> Arc<Sides>,
     ) -> Self {
@@ -95,6 +100,8 @@ impl Table {
                     percent: canary.percent,
                     endpoints: compiled(&canary.endpoints, Some(&sides.canary)),
                 }),
+                on_demand: order.on_demand,
+                meter: meters.of(order.app),
             };
             let prefix = route.path.trim_end_matches('/').into();
             hosts

@@ -5,6 +5,7 @@ use fairway_api::{
     builds::BuildPhase,
     dynos::DynoState,
     jobs::{Run, RunState},
+    metrics::MetricsPoint,
     releases::ReleaseStatus,
 };
 
@@ -16,6 +17,24 @@ pub(crate) fn time(at: &DateTime<Utc>) -> String {
 /// For `<time datetime>`.
 pub(crate) fn machine_time(at: &DateTime<Utc>) -> String {
     at.to_rfc3339()
+}
+
+/// A measured value; a dash for what is not known.
+pub(crate) fn measured(value: &Option<f64>, unit: &str) -> String {
+    value.map_or_else(|| "\u{2013}".into(), |value| format!("{value:.1}{unit}"))
+}
+
+/// Requests over time as the points of a line, 120 by 20, the oldest left and the most on top.
+pub(crate) fn line(history: &[MetricsPoint]) -> String {
+    let most = history
+        .iter()
+        .fold(f32::MIN_POSITIVE, |most, it| most.max(it.rps));
+    let step = 120.0 / history.len().saturating_sub(1).max(1) as f32;
+    let points = history.iter().enumerate().map(|(index, point)| {
+        let (x, y) = (index as f32 * step, 19.0 - 18.0 * point.rps / most);
+        format!("{x:.0},{y:.1}")
+    });
+    points.collect::<Vec<_>>().join(" ")
 }
 
 /// A badge: its colour class and word.
@@ -123,6 +142,8 @@ pub(crate) fn short(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::MetricsPoint;
+
     #[test]
     fn sentences_begin_with_a_capital_and_names_stay() {
         for (text, expected) in [
@@ -145,6 +166,15 @@ mod tests {
         ] {
             assert_eq!(super::took(secs), expected);
         }
+    }
+
+    #[test]
+    fn a_line_goes_from_left_to_right_and_ends_at_the_top() {
+        let point = |rps| MetricsPoint { rps, p95_ms: 0.0 };
+        let line = super::line(&[point(0.0), point(5.0), point(10.0)]);
+        assert_eq!(line, "0,19.0 60,10.0 120,1.0");
+        // Nothing at all is a line at the bottom.
+        assert_eq!(super::line(&[point(0.0), point(0.0)]), "0,19.0 120,19.0");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{Client, ClientError};
 use crate::{
     names::RouterName,
     nodes::LONG_POLL_SECS,
-    routes::{RouteTable, RouterStatus},
+    routes::{RouteTable, RouterStatus, WakeNotice},
 };
 
 impl Client {
@@ -35,5 +35,15 @@ impl Client {
             status,
         )
         .await
+    }
+
+    /// Says that apps have requests and no pod.
+    pub async fn wake_apps(
+        &self,
+        router: &RouterName,
+        notice: &WakeNotice,
+    ) -> Result<(), ClientError> {
+        let path = format!("/internal/routers/{router}/wake");
+        self.tell(Method::POST, &path, notice).await
     }
 }

@@ -259,6 +259,20 @@ fn of_shop(method: &Method, path: &[&str], body: &Value, base: &str) -> Option<V
             "logplex_url": format!("{base}/streams/log"),
             "created_at": "2026-11-21T21:30:43Z", "updated_at": "2026-11-21T21:30:43Z",
         }),
+        _ => return scaling_of_shop(method, path, body),
+    })
+}
+
+fn scaling_of_shop(method: &Method, path: &[&str], body: &Value) -> Option<Value> {
+    Some(match (method.as_str(), path) {
+        ("GET", ["autoscale"]) => json!([fix::autoscaling()]),
+        ("PUT", ["autoscale", _]) => {
+            let mut row = fix::autoscaling();
+            row["policy"] = body.clone();
+            row
+        }
+        ("DELETE", ["autoscale", _]) => fix::autoscaling(),
+        ("GET", ["metrics"]) => fix::metrics(),
         _ => return jobs_of_shop(method, path, body),
     })
 }

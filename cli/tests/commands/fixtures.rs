@@ -64,6 +64,37 @@ pub(crate) fn formation(web: u64, worker: u64) -> Value {
     ])
 }
 
+pub(crate) fn autoscaling() -> Value {
+    json!({
+        "app": app_ref(), "type": "web",
+        "policy": { "min": 2, "max": 10, "cpu": 70, "p95_ms": 300, "down_after_secs": 300 },
+        "quantity": 4,
+        "last": { "at": AT, "wanted": 4, "reason": "68 % CPU per pod, target 70 %" },
+        "created_at": AT, "updated_at": AT,
+    })
+}
+
+pub(crate) fn metrics() -> Value {
+    let pod = |name: &str, cpu: Option<f64>| {
+        json!({
+            "name": name, "cpu_percent": cpu, "memory_bytes": cpu.map(|_| 50 << 20),
+            "memory_percent": cpu.map(|_| 9.77),
+        })
+    };
+    json!([
+        {
+            "type": "web", "quantity": 2, "up": 1, "cpu_percent": 42.5, "memory_percent": 9.77,
+            "rps": 180.25, "errors": 0.2, "p95_ms": 71.4, "open": 3.0,
+            "pods": [pod("web.1", Some(42.5)), pod("web.2", None)],
+            "history": [{ "rps": 1.5, "p95_ms": 20.0 }],
+        },
+        {
+            "type": "worker", "quantity": 0, "up": 0, "cpu_percent": null, "memory_percent": null,
+            "rps": null, "errors": null, "p95_ms": null, "open": null, "pods": [], "history": [],
+        },
+    ])
+}
+
 fn ago(seconds: i64) -> DateTime<Utc> {
     Utc::now() - chrono::Duration::seconds(seconds)
 }

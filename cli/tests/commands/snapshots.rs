@@ -4,7 +4,7 @@
 use crate::person::{Person, run};
 
 /// A file name and the command line it is about. Each runs once as it is and once with `--json`.
-const COMMANDS: [&[&str]; 69] = [
+const COMMANDS: [&[&str]; 74] = [
     &["apps"],
     &["create", "shop"],
     &["create"],
@@ -29,6 +29,20 @@ const COMMANDS: [&[&str]; 69] = [
     &["ps:restart"],
     &["ps:restart", "web.1"],
     &["ps:stop", "run.4821"],
+    &["autoscale"],
+    &[
+        "autoscale:set",
+        "web",
+        "--max",
+        "20",
+        "--cpu",
+        "off",
+        "--p95",
+        "2s",
+    ],
+    &["autoscale:set", "worker", "--memory", "80%"],
+    &["autoscale:off", "web"],
+    &["metrics"],
     &[
         "run:detached",
         "--size",

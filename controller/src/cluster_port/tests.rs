@@ -158,6 +158,7 @@ fn status(name: &str) -> NodeStatus {
             underlay: Some([10, 1, 2, 3].into()),
             ..NetworkStatus::default()
         },
+        usage: vec![],
     }
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod apps;
+mod autoscale;
 mod bad_input;
 mod internal;
 mod lists;

@@ -31,6 +31,7 @@ use crate::{
     store::{
         Db, StoreError,
         apps::{self, AppRow},
+        autoscale::{self, AutoscaleRow},
         deployments::{self, DeploymentRow},
         domains,
         formation::{self, FormationRow},
@@ -70,6 +71,7 @@ struct Rows {
     deployments: Vec<DeploymentRow>,
     formation: Vec<FormationRow>,
     hostnames: Vec<Hostname>,
+    on_demand: bool,
     reach: Reach,
     jobs: Vec<JobRow>,
     runs: Vec<RunRow>,
@@ -100,6 +102,11 @@ pub(super) async fn all(db: &mut Db, specs: &mut Specs) -> Result<Vec<(App, Know
     for domain in domains::all(db).await? {
         if let Some(rows) = rows.get_mut(&domain.app) {
             rows.hostnames.push(domain.hostname);
+        }
+    }
+    for policy in autoscale::all(db).await? {
+        if let Some(rows) = rows.get_mut(&policy.app) {
+            rows.on_demand |= policy.is_on_demand();
         }
     }
     for rule in network::rules(db).await? {
@@ -147,6 +154,7 @@ pub(super) async fn one(
     };
     let domains = domains::of_app(db, id).await?;
     let rules = network::rules_of(db, id).await?.into_iter();
+    let policies = autoscale::list(db, id).await?;
     let external = network::external_names_of(db, id).await?;
     let rows = Rows {
         app,
@@ -154,6 +162,7 @@ pub(super) async fn one(
         deployments: deployments::open_of(db, id).await?,
         formation: formation::list(db, id).await?,
         hostnames: domains.into_iter().map(|it| it.hostname).collect(),
+        on_demand: policies.iter().any(AutoscaleRow::is_on_demand),
         reach: Reach {
             admits: rules
                 .filter(|rule| rule.to.id == id)
@@ -176,6 +185,7 @@ impl Rows {
             deployments: vec![],
             formation: vec![],
             hostnames: vec![],
+            on_demand: false,
             reach: Reach::default(),
             jobs: vec![],
             runs: vec![],
@@ -193,6 +203,7 @@ impl Rows {
         let edge = Edge {
             hostnames: self.hostnames,
             maintenance: self.app.maintenance,
+            on_demand: self.on_demand,
             ports: ports.collect::<HashMap<_, _>>(),
         };
         let app = App {

@@ -6,6 +6,7 @@ mod machines;
 mod platform;
 mod pods;
 mod rollouts;
+mod sleep;
 
 use fairway_api::{build_orders::PushVerdict, pods::RestartPolicy};
 use serde_json::json;

@@ -71,6 +71,7 @@ fn edge() -> Edge {
             "www.shop.com".parse().unwrap(),
         ],
         maintenance: true,
+        on_demand: true,
         ports: [(CURRENT, 3000)].into(),
     }
 }
@@ -108,7 +109,7 @@ fn only_ready_web_pods_of_the_serving_release_are_endpoints() {
             route.service.endpoints[0].address.to_string(),
             "10.0.0.7:3000"
         );
-        assert!(route.service.maintenance);
+        assert!(route.service.maintenance && route.service.on_demand);
     }
 }
 

@@ -229,3 +229,23 @@ async fn checks_by_command_run_inside_and_leave_nothing_behind() {
         .until(&pod, "restarted", |status| status.restarts == 1)
         .await;
 }
+
+#[tokio::test]
+async fn what_a_pod_uses_is_reported() {
+    let mut machine = Machine::start().await;
+    let pod = machine.pod("(while :; do :; done) & exec httpd -f -h /www -p $PORT");
+    machine.plan(&[&pod]);
+    machine.until_ready(&pod).await;
+    let mut reports = machine.shared().reports.subscribe();
+    let measured = reports.wait_for(|reports| {
+        let usage = reports.last().map(|report| report.usage.clone());
+        let usage = usage.unwrap_or_default();
+        let own = usage.iter().find(|usage| usage.pod == pod.id);
+        // It takes as much of a core as the machine has left, and not more than its size.
+        own.is_some_and(|own| {
+            (50..=1_200).contains(&own.cpu_millis) && (1..64 << 20).contains(&own.memory_bytes)
+        })
+    });
+    let measured = tokio::time::timeout(std::time::Duration::from_secs(60), measured).await;
+    assert!(measured.is_ok(), "no report says what the pod uses");
+}

@@ -7,6 +7,8 @@ use fairway_api::{
 use http::{HeaderValue, Method};
 use tokio::sync::Notify;
 
+use crate::traffic::Meters;
+
 use super::{AccessLog, End, QUEUE_LINES_MAX, Record, fill};
 use crate::{drain::Load, failure::Failure, table::Endpoint};
 
@@ -26,6 +28,9 @@ fn record(log: &Arc<AccessLog>, path: &str) -> Record {
         status: 0,
         bytes: 0,
         end: End::Open,
+        open: Meters::new()
+            .of(AppId::from_u128(1))
+            .begin(std::time::Instant::now()),
     }
 }
 

@@ -27,6 +27,7 @@ fn order(generation: u64, pods: &[u128]) -> RouteTable {
         app_name: "shop".parse().unwrap(),
         process_type: "web".parse().unwrap(),
         maintenance: false,
+        on_demand: false,
         endpoints: endpoints.collect(),
         canary: None,
     };

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tokio::sync::Notify;
 
 use super::{Table, normalise_host};
-use crate::{canary::Sides, drain::Load};
+use crate::{canary::Sides, drain::Load, traffic::Meters};
 
 fn route(app: u128, host: &str, path: &str) -> Route {
     Route {
@@ -19,6 +19,7 @@ fn route(app: u128, host: &str, path: &str) -> Route {
             app_name: "shop".parse().unwrap(),
             process_type: "web".parse().unwrap(),
             maintenance: false,
+            on_demand: false,
             endpoints: vec![Endpoint {
                 pod: PodId::from_u128(app),
                 name: "web.1".into(),
@@ -35,7 +36,8 @@ fn compile(routes: Vec<Route>) -> Table {
         routes,
     };
     let load = |_| Arc::new(Load::new(Arc::new(Notify::new())));
-    Table::compile(&order, load, |_, step| Arc::new(Sides::new(step)))
+    let sides = |_, step| Arc::new(Sides::new(step));
+    Table::compile(&order, &Meters::new(), load, sides)
 }
 
 fn found(table: &Table, host: &str, path: &str) -> Option<u128> {

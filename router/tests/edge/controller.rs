@@ -21,7 +21,7 @@ use axum::{
 use fairway_api::{
     client::Client,
     logs::LogLine,
-    routes::{RouteTable, RouterStatus},
+    routes::{RouteTable, RouterStatus, WakeNotice},
     secret::Secret,
 };
 use tokio::{
@@ -42,6 +42,7 @@ const LONG_POLL: Duration = Duration::from_millis(400);
 pub(crate) struct Known {
     pub(crate) table: watch::Sender<RouteTable>,
     pub(crate) reports: watch::Sender<Vec<RouterStatus>>,
+    pub(crate) wakes: watch::Sender<Vec<WakeNotice>>,
     pub(crate) lines: watch::Sender<Vec<LogLine>>,
     /// How often the table was asked for.
     pub(crate) polls: watch::Sender<usize>,
@@ -114,6 +115,13 @@ impl Controller {
             .clone()
     }
 
+    /// Waits until the router has asked for pods this often.
+    pub(crate) async fn asked_to_wake(&self, times: usize) -> Vec<WakeNotice> {
+        let mut wakes = self.state.wakes.subscribe();
+        let asked = timeout(WAIT, wakes.wait_for(|wakes| wakes.len() >= times));
+        asked.await.expect("the router asks").unwrap().clone()
+    }
+
     /// Waits until the table was asked for this often from now on, so that the answers before are
     /// taken or refused.
     pub(crate) async fn polled(&self, times: usize) {
@@ -158,6 +166,7 @@ impl Server {
         let app = axum::Router::new()
             .route("/internal/routers/{router}/table", get(table))
             .route("/internal/routers/{router}/status", post(status))
+            .route("/internal/routers/{router}/wake", post(wake))
             .route("/internal/logs", post(logs))
             .with_state(state);
         let stop = CancellationToken::new();
@@ -230,6 +239,18 @@ async fn status(
         return StatusCode::UNAUTHORIZED;
     }
     state.reports.send_modify(|reports| reports.push(status));
+    StatusCode::NO_CONTENT
+}
+
+async fn wake(
+    State(state): State<Arc<Known>>,
+    headers: HeaderMap,
+    Json(notice): Json<WakeNotice>,
+) -> StatusCode {
+    if !authorised(&headers) {
+        return StatusCode::UNAUTHORIZED;
+    }
+    state.wakes.send_modify(|wakes| wakes.push(notice));
     StatusCode::NO_CONTENT
 }
 

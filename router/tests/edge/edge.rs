@@ -132,6 +132,7 @@ pub(crate) fn route(app: AppId, host: &str, path: &str, pods: &[(u128, SocketAdd
             app_name: "shop".parse().unwrap(),
             process_type: "web".parse().unwrap(),
             maintenance: false,
+            on_demand: false,
             endpoints,
             canary: None,
         },

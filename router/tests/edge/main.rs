@@ -18,3 +18,4 @@ mod logs;
 mod malformed;
 mod stop;
 mod tunnels;
+mod wake;

@@ -104,6 +104,7 @@ impl Agent {
             },
             pods: vec![],
             network: NetworkStatus::default(),
+            usage: vec![],
         };
         Self {
             client: client.with_token(token("node", name.as_str())),
@@ -205,6 +206,7 @@ pub(crate) async fn route(client: Client) -> anyhow::Result<()> {
             generation,
             draining: BTreeMap::new(),
             canaries: BTreeMap::new(),
+            traffic: BTreeMap::new(),
         };
         client.report_router(&status).await?;
         let poll = client.route_table(&name, generation);

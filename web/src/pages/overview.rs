@@ -14,6 +14,7 @@ use fairway_api::{
     events::Event,
     formation::{Formation, FormationBatch, FormationUpdate, Quantity},
     jobs::{Job, JobPatch, Run, RunState},
+    metrics::TypeMetrics,
     names::{AppName, JobName, ProcessType},
     sizes::Size,
 };
@@ -53,6 +54,7 @@ struct Overview {
     events: Vec<Event>,
     /// The newest one, if there is one.
     deployment: Option<Deployment>,
+    metrics: Vec<TypeMetrics>,
     jobs: Vec<Job>,
     runs: Vec<Run>,
 }
@@ -63,6 +65,12 @@ impl Overview {
             .iter()
             .filter(|dyno| dyno.process_type == process_type)
             .collect()
+    }
+
+    /// What was measured of a process type that has pods.
+    fn measured(&self, process_type: &str) -> Option<&TypeMetrics> {
+        let mut metrics = self.metrics.iter();
+        metrics.find(|row| row.process_type.as_str() == process_type && row.up > 0)
     }
 
     /// Pods that are neither of the formation nor shown as a run: release phases.
@@ -89,6 +97,7 @@ async fn overview(session: Session, Path(app): Path<AppName>) -> Result<Overview
     runs.truncate(RUNS_SHOWN);
     Ok(Overview {
         jobs: client.jobs(&app).await?,
+        metrics: client.metrics(&app).await?,
         runs,
         frame,
         formation: client.formation(&app).await?,

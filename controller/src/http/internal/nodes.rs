@@ -77,6 +77,8 @@ async fn status(
     if let Some(facts) = &mut status.facts {
         limit_facts(facts);
     }
+    let usage = std::mem::take(&mut status.usage);
+    state.metrics.usage(usage, tokio::time::Instant::now());
     let clock_before = state.cluster.clock_ahead(&node);
     if state.cluster.report(status, now()) {
         state.wake.reported();

@@ -7,10 +7,11 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use fairway_api::routes::RouterStatus;
+use fairway_api::routes::{RouterStatus, WakeNotice};
 
 use super::nodes::{After, newer};
 use crate::{
+    autoscale,
     http::{
         caller::OwnRouter,
         extract::{self, Query},
@@ -27,6 +28,7 @@ pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/internal/routers/{name}/table", get(table))
         .route("/internal/routers/{name}/status", post(status))
+        .route("/internal/routers/{name}/wake", post(wake))
 }
 
 async fn table(
@@ -46,14 +48,26 @@ async fn status(
     body: Body,
 ) -> Answer<Json<serde_json::Value>> {
     let body = extract::read_body(body, STATUS_BYTES_MAX).await?;
-    let status: RouterStatus = serde_json::from_slice(&body)
+    let mut status: RouterStatus = serde_json::from_slice(&body)
         .map_err(|error| Problem::invalid(format!("This is no status of a router: {error}.")))?;
     if status.router != router {
         return Err(Problem::forbidden("A router may only report for itself."));
     }
+    let traffic = std::mem::take(&mut status.traffic);
+    let now = tokio::time::Instant::now();
+    state.metrics.traffic(router.clone(), traffic, now);
     let is_news = (state.routers.reports).note(router, status, |before, status| before != status);
     if is_news {
         state.wake.reported();
     }
+    Ok(Json(serde_json::json!({})))
+}
+
+async fn wake(
+    State(state): State<AppState>,
+    OwnRouter(_): OwnRouter,
+    extract::Json(notice): extract::Json<WakeNotice>,
+) -> Answer<Json<serde_json::Value>> {
+    autoscale::wake(&state, notice.apps).await?;
     Ok(Json(serde_json::json!({})))
 }

@@ -74,6 +74,11 @@ const ENDPOINTS: &[(&str, &str, Serves)] = &[
     ("PATCH", "/apps/{app}/formation", Owner),
     ("GET", "/apps/{app}/formation/{type}", Owner),
     ("PATCH", "/apps/{app}/formation/{type}", Owner),
+    ("GET", "/apps/{app}/autoscale", Owner),
+    ("GET", "/apps/{app}/autoscale/{type}", Owner),
+    ("PUT", "/apps/{app}/autoscale/{type}", Owner),
+    ("DELETE", "/apps/{app}/autoscale/{type}", Owner),
+    ("GET", "/apps/{app}/metrics", Owner),
     ("GET", "/apps/{app}/config-vars", Owner),
     ("PATCH", "/apps/{app}/config-vars", Owner),
     ("GET", "/apps/{app}/domains", Owner),
@@ -134,6 +139,7 @@ const ENDPOINTS: &[(&str, &str, Serves)] = &[
     ("GET", "/internal/nodes/{name}/sessions", Nodes),
     ("GET", "/internal/routers/{name}/table", Routers),
     ("POST", "/internal/routers/{name}/status", Routers),
+    ("POST", "/internal/routers/{name}/wake", Routers),
 ];
 
 /// A path with something in its places. `shop` is Alice's; nothing else exists.

@@ -268,6 +268,7 @@ impl Platform {
             facts: None,
             pods: self.pods.values().cloned().collect(),
             network: self.network.clone(),
+            usage: vec![],
         }
     }
 
@@ -286,6 +287,7 @@ impl Platform {
             generation: self.table.generation,
             draining: self.draining.clone(),
             canaries: self.canaries.clone(),
+            traffic: BTreeMap::new(),
         };
         let status = serde_json::to_value(status).unwrap();
         self.rig
@@ -355,6 +357,12 @@ impl Platform {
         route
             .map(|route| route.service.endpoints.clone())
             .unwrap_or_default()
+    }
+
+    /// True when the table says that requests bring pods back.
+    pub(super) fn is_on_demand(&self) -> bool {
+        let mut routes = self.table.routes.iter();
+        routes.any(|route| route.hostname.as_str() == self.host && route.service.on_demand)
     }
 
     /// Fetches and acknowledges tables until the app has a canary, or has none any more.
