@@ -77,6 +77,8 @@ ids! {
     AdmissionId;
     /// A row of the formation: one process type of one app.
     FormationId;
+    /// Something that can be switched on for an app.
+    FeatureId;
     /// An entry of the append-only record.
     EventId;
     /// A rendezvous between a person and a pod: a one-off pod's terminal, or a session.

@@ -25,6 +25,7 @@ pub mod deployments;
 pub mod domains;
 pub mod dynos;
 pub mod events;
+pub mod features;
 pub mod formation;
 pub mod jobs;
 pub mod keys;

@@ -72,6 +72,10 @@ pub struct Endpoint {
     /// `web.1`, for access lines.
     pub name: String,
     pub address: SocketAddr,
+    /// With session affinity: the word by which a client's cookie asks for this pod. It tells
+    /// nothing of the pod and cannot be guessed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<String>,
 }
 
 /// `POST /internal/routers/{router}/status`: after each table swap, after the last request to a

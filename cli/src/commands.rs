@@ -13,6 +13,7 @@ mod deploy_branch;
 mod dns;
 mod domains;
 mod events;
+mod features;
 mod git_remote;
 mod jobs;
 mod keys;
@@ -79,6 +80,8 @@ pub(crate) enum Command {
     #[command(flatten)]
     DeployBranch(deploy_branch::Command),
     #[command(flatten)]
+    Features(features::Command),
+    #[command(flatten)]
     Events(events::Command),
     #[command(flatten)]
     About(about::Command),
@@ -110,6 +113,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<u8, Failu
         Command::GitRemote(command) => command.run(session).await,
         Command::Deploy(command) => command.run(session).await,
         Command::DeployBranch(command) => command.run(session).await,
+        Command::Features(command) => command.run(session).await,
         Command::Events(command) => command.run(session).await,
         Command::About(command) => command.run(session).await,
     };

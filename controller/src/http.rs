@@ -19,6 +19,7 @@ mod deployments;
 mod domains;
 mod dynos;
 mod events;
+mod features;
 mod formation;
 mod keys;
 mod logs;
@@ -98,6 +99,7 @@ fn public() -> Router<AppState> {
         .merge(domains::routes())
         .merge(dynos::routes())
         .merge(events::routes())
+        .merge(features::routes())
         .merge(formation::routes())
         .merge(keys::routes())
         .merge(logs::routes())

@@ -48,6 +48,7 @@ pub mod builds;
 pub mod config_vars;
 pub mod deployments;
 pub mod domains;
+pub mod features;
 pub mod formation;
 pub mod git;
 pub mod keys;

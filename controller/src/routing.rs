@@ -13,6 +13,8 @@ use fairway_api::{
 };
 use fairway_scheduler::snapshot::App;
 
+use crate::features;
+
 /// The table in the making: what each app adds to it.
 #[derive(Debug, Default)]
 pub struct Routing {
@@ -31,6 +33,8 @@ pub struct Edge {
     pub maintenance: bool,
     /// Requests bring pods back when there are none.
     pub on_demand: bool,
+    /// What the pods' words for cookies are made with, with session affinity.
+    pub affinity: Option<Vec<u8>>,
     /// The port that a release's web process listens on.
     pub ports: HashMap<ReleaseId, u16>,
 }
@@ -119,6 +123,7 @@ fn endpoints(app: &App, edge: &Edge, of: impl Fn(ReleaseId) -> bool) -> Vec<Endp
                 pod: pod.id,
                 name: pod.name.clone(),
                 address,
+                affinity: (edge.affinity.as_ref()).map(|secret| features::word(secret, pod.id)),
             })
         })
         .collect()

@@ -27,6 +27,7 @@ pub mod builds;
 pub mod config_vars;
 pub mod domains;
 pub mod events;
+pub mod features;
 pub mod formation;
 pub mod jobs;
 pub mod releases;

@@ -35,6 +35,7 @@ use fairway_api::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
+    affinity,
     balance::{self, Random},
     canary::Sides,
     failure::Failure,
@@ -183,8 +184,15 @@ impl Tables {
         self.notice.notified().await;
     }
 
-    /// Takes a pod for a request and counts the request, by the newest table there is.
-    pub(crate) fn choose(&self, host: &str, path: &str, tried: &[PodId], random: Random) -> Choice {
+    /// Takes a pod for a request and counts the request, by the newest table there is. `asked` is
+    /// the word of the pod that answered its client before.
+    pub(crate) fn choose(
+        &self,
+        (host, path): (&str, &str),
+        asked: Option<&str>,
+        tried: &[PodId],
+        random: Random,
+    ) -> Choice {
         loop {
             let table = self.current.load();
             if table.generation == 0 {
@@ -206,7 +214,9 @@ impl Tables {
                     pod: Err(Failure::Maintenance),
                 };
             }
-            let picked = balance::pick_of(service, tried, self.now_ms(), random);
+            let now_ms = self.now_ms();
+            let picked = affinity::pick(service, asked, tried, now_ms)
+                .or_else(|| balance::pick_of(service, tried, now_ms, random));
             let Some(endpoint) = picked else {
                 let asleep = service.on_demand && service.endpoints.is_empty();
                 let failure = if asleep {

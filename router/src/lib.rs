@@ -16,6 +16,7 @@ mod router;
 pub use router::{Config, DRAIN_DEADLINE, Router};
 
 // Pure: where a request goes and what it looks like.
+mod affinity;
 mod balance;
 mod canary;
 mod failure;

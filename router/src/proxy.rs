@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     access::{End, Record},
+    affinity,
     balance::Random,
     drain::{Choice, InFlight},
     failure::Failure,
@@ -45,6 +46,8 @@ struct Sent {
     response: Response<Incoming>,
     lease: Lease,
     in_flight: InFlight,
+    /// For the client's next requests.
+    cookie: Option<HeaderValue>,
 }
 
 /// A try that brought no answer.
@@ -93,6 +96,7 @@ pub(crate) async fn answer(
         worker: &worker,
         name,
         uri: head.uri.clone(),
+        asked: affinity::asked(&head.headers),
     };
     let (app, meter, first) = match route.choose(&[]) {
         Choice {
@@ -148,6 +152,8 @@ struct Route<'a> {
     worker: &'a Worker,
     name: Cow<'a, str>,
     uri: Uri,
+    /// The word of the pod that answered the client before.
+    asked: Option<String>,
 }
 
 impl Route<'_> {
@@ -157,9 +163,10 @@ impl Route<'_> {
             side: rand::random(),
             pods: ((random >> 32) as u32, random as u32),
         };
+        let place = (&*self.name, self.uri.path());
         self.worker
             .tables
-            .choose(&self.name, self.uri.path(), tried, random)
+            .choose(place, self.asked.as_deref(), tried, random)
     }
 
     /// A pod, if the app sleeps: its first one, waited for as one of those that wake it.
@@ -239,7 +246,10 @@ async fn send(
                             let is_error = response.status().is_server_error();
                             counts.answered(tried_at.elapsed(), is_error);
                         }
+                        let asked = route.asked.as_deref();
+                        let cookie = affinity::cookie(endpoint, asked, record.scheme);
                         return Ok(Sent {
+                            cookie,
                             response,
                             lease,
                             in_flight,
@@ -374,7 +384,11 @@ fn pass_on(
         mut response,
         lease,
         in_flight,
+        cookie,
     } = sent;
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     record.status = response.status().as_u16();
     record.open.answered(response.status().is_server_error());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -62,6 +62,8 @@ pub(crate) struct Endpoint {
     pub(crate) name: Box<str>,
     pub(crate) address: SocketAddr,
     pub(crate) load: Arc<Load>,
+    /// What a cookie says that asks for it.
+    pub(crate) affinity: Option<Box<str>>,
     /// Where its answers are counted, in a canary.
     pub(crate) counts: Option<Arc<Counts>>,
 }
@@ -82,6 +84,7 @@ impl Table {
                     name: endpoint.name.as_str().into(),
                     address: endpoint.address,
                     load: load_of(endpoint.pod),
+                    affinity: endpoint.affinity.as_deref().map(Into::into),
                     counts: counts.cloned(),
                 })
             });

@@ -1,10 +1,11 @@
-//! Calls about autoscaling and what it goes by.
+//! Calls about autoscaling, what it goes by, and what apps have switched on.
 
 use reqwest::Method;
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, platform::segment};
 use crate::{
     autoscale::{Autoscale, Autoscaling},
+    features::{Feature, FeaturePatch},
     metrics::TypeMetrics,
     names::{AppName, ProcessType},
 };
@@ -34,6 +35,23 @@ impl Client {
     ) -> Result<Autoscaling, ClientError> {
         let path = format!("/apps/{app}/autoscale/{process_type}");
         self.call(Method::DELETE, &path, &()).await
+    }
+
+    /// What can be switched on for an app.
+    pub async fn features(&self, app: &AppName) -> Result<Vec<Feature>, ClientError> {
+        self.get(&format!("/apps/{app}/features")).await
+    }
+
+    /// Switches it on or off.
+    pub async fn set_feature(
+        &self,
+        app: &AppName,
+        feature: &str,
+        enabled: bool,
+    ) -> Result<Feature, ClientError> {
+        let path = format!("/apps/{app}/features/{}", segment(feature));
+        self.call(Method::PATCH, &path, &FeaturePatch { enabled })
+            .await
     }
 
     /// What pods use and how requests go.

@@ -273,6 +273,8 @@ fn scaling_of_shop(method: &Method, path: &[&str], body: &Value) -> Option<Value
         }
         ("DELETE", ["autoscale", _]) => fix::autoscaling(),
         ("GET", ["metrics"]) => fix::metrics(),
+        ("GET", ["features"]) => json!([fix::feature(false)]),
+        ("PATCH", ["features", _]) => fix::feature(body["enabled"] == json!(true)),
         _ => return jobs_of_shop(method, path, body),
     })
 }

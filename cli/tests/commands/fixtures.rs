@@ -74,6 +74,15 @@ pub(crate) fn autoscaling() -> Value {
     })
 }
 
+pub(crate) fn feature(enabled: bool) -> Value {
+    json!({
+        "id": uuid(80), "name": "http-session-affinity", "display_name": "Session affinity",
+        "description": "Requests of one client go to the same web process.", "doc_url": "",
+        "feedback_email": "", "state": "general", "enabled": enabled, "created_at": AT,
+        "updated_at": AT,
+    })
+}
+
 pub(crate) fn metrics() -> Value {
     let pod = |name: &str, cpu: Option<f64>| {
         json!({

@@ -4,7 +4,7 @@
 use crate::person::{Person, run};
 
 /// A file name and the command line it is about. Each runs once as it is and once with `--json`.
-const COMMANDS: [&[&str]; 74] = [
+const COMMANDS: [&[&str]; 76] = [
     &["apps"],
     &["create", "shop"],
     &["create"],
@@ -43,6 +43,8 @@ const COMMANDS: [&[&str]; 74] = [
     &["autoscale:set", "worker", "--memory", "80%"],
     &["autoscale:off", "web"],
     &["metrics"],
+    &["features"],
+    &["features:enable", "http-session-affinity"],
     &[
         "run:detached",
         "--size",

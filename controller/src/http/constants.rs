@@ -17,7 +17,6 @@ pub(super) fn routes() -> Router<AppState> {
         // Buildpacks are found by looking at the code.
         .route("/apps/{app}/buildpack-installations", get(none_yet))
         .route("/apps/{app}/collaborators", get(collaborators))
-        .route("/apps/{app}/features", get(none_yet))
         .route("/apps/{app}/log-drains", get(none_yet))
         .route("/apps/{app}/sni-endpoints", get(none_yet))
         .route("/regions", get(regions))

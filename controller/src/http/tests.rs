@@ -27,7 +27,7 @@ fn scrub(value: &mut Value) {
         Value::String(text) => {
             if text
                 .parse::<uuid::Uuid>()
-                .is_ok_and(|id| id.get_version_num() == 7)
+                .is_ok_and(|id| matches!(id.get_version_num(), 7 | 8))
             {
                 *text = "[id]".into();
             } else if chrono::DateTime::parse_from_rfc3339(text).is_ok() {

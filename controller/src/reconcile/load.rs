@@ -26,14 +26,16 @@ use self::jobs::{cron, known_run, remembered};
 use super::specs::Specs;
 use crate::{
     deploy::spec::web_port,
+    features::affinity,
     network::Reach,
     routing::Edge,
+    secrets::Secrets,
     store::{
         Db, StoreError,
         apps::{self, AppRow},
         autoscale::{self, AutoscaleRow},
         deployments::{self, DeploymentRow},
-        domains,
+        domains, features,
         formation::{self, FormationRow},
         jobs::{self as stored_jobs, JobRow},
         network,
@@ -72,6 +74,7 @@ struct Rows {
     formation: Vec<FormationRow>,
     hostnames: Vec<Hostname>,
     on_demand: bool,
+    affinity: Option<Vec<u8>>,
     reach: Reach,
     jobs: Vec<JobRow>,
     runs: Vec<RunRow>,
@@ -79,7 +82,11 @@ struct Rows {
 }
 
 /// Reads every app.
-pub(super) async fn all(db: &mut Db, specs: &mut Specs) -> Result<Vec<(App, Known)>, StoreError> {
+pub(super) async fn all(
+    db: &mut Db,
+    secrets: &Secrets,
+    specs: &mut Specs,
+) -> Result<Vec<(App, Known)>, StoreError> {
     let mut rows: BTreeMap<AppId, Rows> = BTreeMap::new();
     for app in apps::all(db).await? {
         rows.insert(app.id, Rows::new(app));
@@ -102,6 +109,11 @@ pub(super) async fn all(db: &mut Db, specs: &mut Specs) -> Result<Vec<(App, Know
     for domain in domains::all(db).await? {
         if let Some(rows) = rows.get_mut(&domain.app) {
             rows.hostnames.push(domain.hostname);
+        }
+    }
+    for feature in features::all(db).await? {
+        if let Some(rows) = rows.get_mut(&feature.app) {
+            rows.affinity = affinity(secrets, &[feature]);
         }
     }
     for policy in autoscale::all(db).await? {
@@ -144,6 +156,7 @@ pub(super) async fn all(db: &mut Db, specs: &mut Specs) -> Result<Vec<(App, Know
 /// Reads one app; `None` if it was destroyed.
 pub(super) async fn one(
     db: &mut Db,
+    secrets: &Secrets,
     specs: &mut Specs,
     id: AppId,
 ) -> Result<Option<(App, Known)>, StoreError> {
@@ -155,6 +168,7 @@ pub(super) async fn one(
     let domains = domains::of_app(db, id).await?;
     let rules = network::rules_of(db, id).await?.into_iter();
     let policies = autoscale::list(db, id).await?;
+    let features = features::list(db, id).await?;
     let external = network::external_names_of(db, id).await?;
     let rows = Rows {
         app,
@@ -163,6 +177,7 @@ pub(super) async fn one(
         formation: formation::list(db, id).await?,
         hostnames: domains.into_iter().map(|it| it.hostname).collect(),
         on_demand: policies.iter().any(AutoscaleRow::is_on_demand),
+        affinity: affinity(secrets, &features),
         reach: Reach {
             admits: rules
                 .filter(|rule| rule.to.id == id)
@@ -186,6 +201,7 @@ impl Rows {
             formation: vec![],
             hostnames: vec![],
             on_demand: false,
+            affinity: None,
             reach: Reach::default(),
             jobs: vec![],
             runs: vec![],
@@ -204,6 +220,7 @@ impl Rows {
             hostnames: self.hostnames,
             maintenance: self.app.maintenance,
             on_demand: self.on_demand,
+            affinity: self.affinity.clone(),
             ports: ports.collect::<HashMap<_, _>>(),
         };
         let app = App {

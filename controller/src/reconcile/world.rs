@@ -102,7 +102,7 @@ impl World {
             read_again_after: None,
             news: News::default(),
         };
-        for (app, known) in load::all(&mut tx, specs).await? {
+        for (app, known) in load::all(&mut tx, &state.secrets, specs).await? {
             world.set_app(app, known);
         }
         world.load_nodes(&mut tx).await?;
@@ -130,7 +130,7 @@ impl World {
         }
         let mut tx = state.store.read().await?;
         for id in &changed.apps {
-            match load::one(&mut tx, specs, *id).await? {
+            match load::one(&mut tx, &state.secrets, specs, *id).await? {
                 Some((app, known)) => self.set_app(app, known),
                 None => self.remove_app(*id, specs),
             }

@@ -72,6 +72,7 @@ fn edge() -> Edge {
         ],
         maintenance: true,
         on_demand: true,
+        affinity: None,
         ports: [(CURRENT, 3000)].into(),
     }
 }

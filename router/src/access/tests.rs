@@ -40,6 +40,7 @@ fn pod() -> Arc<Endpoint> {
         name: "web.1".into(),
         address: "127.0.0.1:80".parse().unwrap(),
         load: Arc::new(Load::new(Arc::new(Notify::new()))),
+        affinity: None,
         counts: None,
     })
 }

@@ -20,6 +20,7 @@ fn pods(loads: &[usize]) -> (Vec<Arc<Endpoint>>, Vec<InFlight>) {
                 name: format!("web.{number}").into(),
                 address: "127.0.0.1:80".parse().unwrap(),
                 load: Arc::new(Load::new(notice.clone())),
+                affinity: None,
                 counts: None,
             })
         })

@@ -21,6 +21,7 @@ fn order(generation: u64, pods: &[u128]) -> RouteTable {
         pod: PodId::from_u128(*pod),
         name: format!("web.{pod}"),
         address: "127.0.0.1:80".parse().unwrap(),
+        affinity: None,
     });
     let service = Service {
         app: AppId::from_u128(1),
@@ -44,7 +45,7 @@ fn order(generation: u64, pods: &[u128]) -> RouteTable {
 
 fn choose(tables: &Tables) -> Result<InFlight, Failure> {
     tables
-        .choose("shop.localhost", "/", &[], Random::default())
+        .choose(("shop.localhost", "/"), None, &[], Random::default())
         .pod
 }
 
@@ -138,7 +139,7 @@ fn a_canary_shares_requests_and_counts_until_its_step_is_over() {
             ..Random::default()
         };
         let request = tables
-            .choose("shop.localhost", "/", &tried, random)
+            .choose(("shop.localhost", "/"), None, &tried, random)
             .pod
             .unwrap();
         let endpoint = request.endpoint();

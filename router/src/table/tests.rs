@@ -24,6 +24,7 @@ fn route(app: u128, host: &str, path: &str) -> Route {
                 pod: PodId::from_u128(app),
                 name: "web.1".into(),
                 address: "127.0.0.1:80".parse().unwrap(),
+                affinity: None,
             }],
             canary: None,
         },

@@ -122,6 +122,7 @@ pub(crate) fn route(app: AppId, host: &str, path: &str, pods: &[(u128, SocketAdd
             pod: pod(*id),
             name: format!("web.{id}"),
             address: *address,
+            affinity: None,
         })
         .collect();
     Route {

@@ -10,6 +10,7 @@ mod pods;
 mod wire;
 
 // What it has to do.
+mod affinity;
 mod bodies;
 mod drain;
 mod failures;

@@ -68,6 +68,7 @@ async fn answers_fit_the_platform_apis_schema() {
         ("stack", "/stacks"),
         ("region", "/regions"),
         ("collaborator", "/apps/shop/collaborators"),
+        ("app-feature", "/apps/shop/features"),
     ] {
         check(definition, &rig.get(&alice, path).await.expect(200));
     }
