@@ -91,4 +91,6 @@ ids! {
     NodeTokenId;
     /// An opened log stream.
     LogSessionId;
+    /// A volume of an app.
+    VolumeId;
 }

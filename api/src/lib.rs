@@ -36,6 +36,7 @@ pub mod reach;
 pub mod releases;
 pub mod sessions;
 pub mod sizes;
+pub mod volumes;
 
 // Inside the platform: whole orders outward, observations back.
 pub mod build_orders;

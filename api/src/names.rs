@@ -128,6 +128,8 @@ names! {
     /// A processor architecture as Linux names it (`x86_64`, `aarch64`); Docker's words for the
     /// same (`amd64`, `arm64`) are taken too.
     Architecture = "architecture", architecture;
+    /// The name of a volume within its app: a DNS label of at most 63 characters.
+    VolumeName = "volume name", machine_name;
 }
 
 impl ProcessType {

@@ -211,6 +211,7 @@ fn app(case: &Case, n: usize) -> App {
         initial: want,
         startup_deadline_secs: 60,
         placement: Arc::new(placement),
+        volumes: vec![],
     };
     let release = Release {
         id: release,
@@ -251,6 +252,7 @@ fn app(case: &Case, n: usize) -> App {
         formation: BTreeMap::new(),
         placements: BTreeMap::new(),
         deployments: vec![],
+        volumes: BTreeMap::new(),
     }
 }
 

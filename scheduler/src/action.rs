@@ -100,10 +100,7 @@ impl App {
             Action::Create(new) => {
                 self.pods.insert(new.id, Pod::new(new, now));
             }
-            Action::Bind { pod, node } => self.change(*pod, |pod| {
-                pod.node = Some(node.clone());
-                pod.unplaced = None;
-            }),
+            Action::Bind { pod, node } => self.bind(*pod, node),
             Action::Job(action) => self.jobs.apply(action, now),
             Action::Unplaced { pod, why } => {
                 self.change(*pod, |pod| pod.unplaced = Some(why.clone()));
@@ -150,6 +147,22 @@ impl App {
             .map(|(process_type, want)| (process_type.clone(), want.clone()))
             .collect();
         self.formation.extend(wanted);
+    }
+
+    /// The pod's machine is that of its local volumes from then on.
+    fn bind(&mut self, pod: PodId, node: &NodeName) {
+        let volumes: Vec<_> = self.pods.get(&pod).map_or(vec![], |pod| {
+            self.volumes_of(pod).map(|(id, _)| id).collect()
+        });
+        for id in volumes {
+            if let Some(volume) = self.volumes.get_mut(&id).filter(|volume| volume.local) {
+                volume.node.get_or_insert_with(|| node.clone());
+            }
+        }
+        self.change(pod, |pod| {
+            pod.node = Some(node.clone());
+            pod.unplaced = None;
+        });
     }
 
     fn change(&mut self, pod: PodId, change: impl FnOnce(&mut Pod)) {

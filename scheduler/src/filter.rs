@@ -6,6 +6,7 @@
 use std::fmt;
 
 use fairway_api::{
+    names::{NodeName, VolumeName},
     placement::{Condition, Domain, Expression, Neighbour, Placement, Taint, TaintEffect},
     sizes::Resources,
 };
@@ -50,6 +51,17 @@ pub(crate) enum Why {
     Near(Neighbour),
     Apart(Neighbour),
     Skew(Domain),
+    /// The pod's data is on another machine.
+    Volume {
+        volume: VolumeName,
+        node: NodeName,
+    },
+    /// MiB.
+    Disk {
+        promised: u64,
+        has: u64,
+        need: u64,
+    },
 }
 
 /// What a machine has to be, and is.
@@ -164,6 +176,11 @@ impl Why {
                 max: 0,
                 need,
             },
+            Self::Disk { need, .. } => Self::Disk {
+                promised: 0,
+                has: 0,
+                need,
+            },
             other => other,
         }
     }
@@ -182,6 +199,12 @@ impl Why {
             }
             Self::Cpu { need, .. } => {
                 format!("CPU is taken: {need} thousandths of a core more are needed")
+            }
+            Self::Volume { volume, node } => {
+                format!("do not have the pod's volume {volume}, which is on {node}")
+            }
+            Self::Disk { need, .. } => {
+                format!("have no {need} MiB of disk left for the pod's volume")
             }
             other => other.to_string(),
         }
@@ -213,6 +236,21 @@ impl fmt::Display for Why {
                 f,
                 "its CPU is taken: {taken} of {max} thousandths of a core are promised, {need} \
                  more are needed"
+            ),
+            Self::Volume { volume, node } => {
+                write!(
+                    f,
+                    "does not have the pod's volume {volume}, which is on {node}"
+                )
+            }
+            Self::Disk {
+                promised,
+                has,
+                need,
+            } => write!(
+                f,
+                "its disk is promised: {promised} of {has} MiB are volumes', {need} MiB more are \
+                 needed"
             ),
             Self::Near(of) => write!(f, "has no pod of {of}, and the pod must be near one"),
             Self::Apart(of) => write!(f, "has a pod of {of}, and the pod must be apart from it"),

@@ -46,6 +46,8 @@ pub mod jobs;
 
 pub mod one_off;
 
+pub mod volumes;
+
 // How many pods measurements ask for; beside the plan, which takes the counts as given.
 pub mod autoscale;
 

@@ -109,6 +109,10 @@ impl<'a> Pass<'a> {
         if pod.gone {
             return true;
         }
+        // It would find its disk nowhere else.
+        if !app.volumes.is_empty() && app.is_pinned(pod) && self.nodes.contains_key(here) {
+            return false;
+        }
         let leaves = match self.nodes.get(here) {
             Some(node) => {
                 node.is_left() && !self.held.contains(here) || is_driven_away(app, pod, node)

@@ -33,6 +33,7 @@ use crate::{
     drain, filter,
     pass::Pass,
     snapshot::{App, Node, Pod, PodIntent, resources},
+    volumes::{self, Needs},
 };
 
 pub(crate) mod cluster;
@@ -116,10 +117,18 @@ impl Places {
             lowest: None,
         };
         for (class, pods) in classes {
+            if binding.has_volumes(&class, &pods) {
+                for pod in pods {
+                    binding.with_volumes(&class, pod);
+                }
+                continue;
+            }
             let eligible = self
                 .eligible
                 .entry(Arc::clone(&class.placement))
-                .or_insert_with(|| Arc::new(Eligible::new(binding.cluster, &class.placement)));
+                .or_insert_with(|| {
+                    Arc::new(Eligible::new(binding.cluster, &class.placement, None))
+                });
             binding.class(&class, pods, eligible);
         }
         binding.end();
@@ -147,6 +156,37 @@ struct Binding<'a, 'p> {
 }
 
 impl Binding<'_, '_> {
+    fn has_volumes(&self, class: &Class, pods: &[PodId]) -> bool {
+        let app = self
+            .apps
+            .get(&class.app)
+            .filter(|app| !app.volumes.is_empty());
+        app.zip(pods.first()).is_some_and(|(app, pod)| {
+            let pod = app.pods.get(pod);
+            pod.is_some_and(|pod| app.volumes_of(pod).next().is_some())
+        })
+    }
+
+    /// One by one: the first may be where the others have to follow, or hold what they need.
+    fn with_volumes(&mut self, class: &Class, id: PodId) {
+        let Some(app) = self.apps.get(&class.app) else {
+            return;
+        };
+        let Some(pod) = app.pods.get(&id) else { return };
+        if let Some(why) = volumes::hindrance(app, pod, self.pass) {
+            return self.unplaced(class.app, id, &why);
+        }
+        let mut needs = Needs::of(app, pod);
+        let cluster = &*self.cluster;
+        let index = |node: &NodeName| cluster.index(node);
+        needs.count(self.apps.values(), index, cluster.machines.len());
+        let eligible = Eligible::new(cluster, &class.placement, Some(&needs));
+        // What such a pod finds full says nothing of others.
+        let full = std::mem::take(&mut self.full);
+        self.class(class, vec![id], &eligible);
+        self.full = full;
+    }
+
     fn class(&mut self, class: &Class, pods: Vec<PodId>, eligible: &Eligible) {
         let shape = (Arc::clone(&class.placement), class.size.clone());
         if let Some(why) = self.full.get(&shape).map(Arc::clone) {

@@ -25,6 +25,7 @@ use crate::{
     policy::Policy,
     rollout, slots,
     snapshot::{App, DeploymentState, Node, NodeState, Pod, PodIntent, Routers, Snapshot},
+    volumes,
 };
 
 /// How often the rules run in one plan. Each round moves a deployment at least one state on and a
@@ -36,9 +37,10 @@ const ROUNDS_MAX: usize = 64;
 type Rule = fn(&App, &mut Pass<'_>);
 
 /// In this order, so that within one round a deployment's pods are made after it began.
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
     rollout::advance,
     slots::keep,
+    volumes::hand_over,
     jobs::start,
     jobs::drive,
     one_off::end,

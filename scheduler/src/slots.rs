@@ -18,6 +18,7 @@ use crate::{
     drain,
     pass::Pass,
     snapshot::{App, NodeState, Pod, PodIntent, PodKind, Release, Want},
+    volumes,
 };
 
 /// How long a pod that is to be replaced holds its place on a full machine, in seconds, before it
@@ -109,7 +110,8 @@ fn fill(app: &App, release: &Release, targets: &Targets<'_>, exchange: bool, pas
                     newest.size != want.size || pass.must_move(app, newest)
                 }
             };
-            if needed {
+            let serves = Some(release.id) == app.current;
+            if needed && !(serves && volumes::yields(app, release, process_type)) {
                 pass.create(|id| replica(id, release, process_type, ordinal, want));
             }
         }
@@ -163,7 +165,7 @@ fn makes_room(app: &App, older: &Pod, newest: &Pod, pass: &mut Pass<'_>) -> bool
 }
 
 /// Ends a pod; one of a release that never served is in no table and just stops.
-fn leave(app: &App, pod: &Pod, pass: &mut Pass<'_>) {
+pub(crate) fn leave(app: &App, pod: &Pod, pass: &mut Pass<'_>) {
     let starting = app.active_deployment().filter(|it| !it.state.is_live());
     if starting.is_some_and(|it| it.release == pod.release) && !app.serves(pod.release) {
         pass.act(Action::Stop { pod: pod.id });

@@ -18,8 +18,8 @@ use crate::{
 use chrono::{DateTime, Duration, Utc};
 use fairway_api::{
     checks::STARTUP_DEADLINE_SECS_DEFAULT,
-    ids::{AppId, DeploymentId, PodId, ReleaseId},
-    names::{AppName, Architecture, NodeName, ProcessType, RouterName, SizeName},
+    ids::{AppId, DeploymentId, PodId, ReleaseId, VolumeId},
+    names::{AppName, Architecture, NodeName, ProcessType, RouterName, SizeName, VolumeName},
     placement::{Labels, NodeKind, Placement, Priority, Taint, TaintEffect},
     pods::{PodPhase, PodStatus},
     routes::CanaryTally,
@@ -69,6 +69,23 @@ pub struct App {
     pub deployments: Vec<Deployment>,
     pub pods: BTreeMap<PodId, Pod>,
     pub jobs: Jobs,
+    pub volumes: BTreeMap<VolumeId, Volume>,
+}
+
+/// A volume of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    pub name: VolumeName,
+    /// It is on one machine's disk.
+    pub local: bool,
+    /// Any number of pods may have it at a time.
+    pub shared: bool,
+    /// What a local one may take of a disk.
+    pub size_bytes: u64,
+    /// Where a local one is; the first pod that mounts it decides.
+    pub node: Option<NodeName>,
+    /// Why no pod may have it now: `is being moved to another machine`.
+    pub hindrance: Option<&'static str>,
 }
 
 /// How many pods of one process type, and how large.
@@ -98,6 +115,8 @@ pub struct ReleaseType {
     pub startup_deadline_secs: u32,
     /// Where its pods may run.
     pub placement: Arc<Placement>,
+    /// What its pods mount.
+    pub volumes: Vec<VolumeId>,
 }
 
 /// One pod: what is wanted of it, and what was seen.
@@ -168,6 +187,8 @@ pub struct Facts {
     /// `None` until its agent has said so; the same for the architecture.
     pub kind: Option<NodeKind>,
     pub architecture: Option<Architecture>,
+    /// Of its whole disk; 0 while that is not known.
+    pub disk_bytes: u64,
 }
 
 /// Whether a machine takes pods.

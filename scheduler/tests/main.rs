@@ -11,4 +11,5 @@ mod placement;
 mod props;
 mod scenarios;
 mod sim;
+mod volumes;
 mod world;

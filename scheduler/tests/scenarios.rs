@@ -11,6 +11,7 @@ use fairway_api::{
 };
 use fairway_scheduler::snapshot::{NodeState, Pod, PodIntent, PodKind};
 
+use crate::volumes;
 use crate::world::{TypeOf, World, process_type, size, status};
 
 #[test]
@@ -126,6 +127,7 @@ fn happen(world: &mut World, app: AppId, words: &[&str]) {
                 world.restart(app, pod);
             }
         }
+        ["volume", name, what @ ..] => volumes::happen(world, app, name, what),
         ["run", seconds] => run(world, app, seconds.parse().unwrap()),
         ["gone", pods @ ..] => {
             for pod in pods
@@ -137,10 +139,7 @@ fn happen(world: &mut World, app: AppId, words: &[&str]) {
             }
         }
         ["wait", seconds] => world.now += Duration::seconds(seconds.parse().unwrap()),
-        ["controller", "restarts"] => {
-            world.snapshot.routers.seen.clear();
-            world.snapshot.routers.observing_since = world.now;
-        }
+        ["controller", "restarts"] => restart_controller(world),
         [pods, word] => {
             for pod in find(world, app, pods) {
                 let seen = status(pod, word, world.now);
@@ -149,6 +148,11 @@ fn happen(world: &mut World, app: AppId, words: &[&str]) {
         }
         other => panic!("no such happening: {other:?}"),
     }
+}
+
+fn restart_controller(world: &mut World) {
+    world.snapshot.routers.seen.clear();
+    world.snapshot.routers.observing_since = world.now;
 }
 
 /// Pods by the end of their label, `web.1/v2#7`, `#7`, or all of a version, `v2`.

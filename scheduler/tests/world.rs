@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use chrono::{DateTime, Duration, Utc};
 use fairway_api::{
     deployments::{Strategy, Wish, WishKind},
-    ids::{AppId, DeploymentId, PodId, ReleaseId},
+    ids::{AppId, DeploymentId, PodId, ReleaseId, VolumeId},
     names::{ProcessType, RouterName, SizeName},
     placement::Placement,
     pods::{CheckFailure, Exit, PodPhase, PodStatus},
@@ -21,7 +21,7 @@ use fairway_scheduler::{
     policy::Policy,
     snapshot::{
         App, Deployment, DeploymentState, Facts, Node, NodeState, Pod, PodIntent, Release,
-        ReleaseType, Router, Routers, Snapshot, Want,
+        ReleaseType, Router, Routers, Snapshot, Volume, Want,
     },
 };
 
@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) strategy: Strategy,
     /// Some apps go before others.
     pub(crate) has_priorities: bool,
+    /// What releases that are made from now on mount.
+    mounts: Vec<(ProcessType, VolumeId)>,
 }
 
 /// A process type of a release to deploy.
@@ -78,6 +80,7 @@ impl World {
             pods: 0,
             strategy: Strategy::default(),
             has_priorities: false,
+            mounts: vec![],
         }
     }
 
@@ -103,6 +106,7 @@ impl World {
             deployments: vec![],
             pods: BTreeMap::new(),
             jobs: Jobs::default(),
+            volumes: BTreeMap::new(),
         };
         self.snapshot.apps.insert(id, app);
         id
@@ -139,6 +143,13 @@ impl World {
             ..Facts::default()
         };
         self.snapshot.nodes.get_mut::<str>(name).unwrap().facts = Arc::new(facts);
+    }
+
+    /// Every machine's disk.
+    pub(crate) fn set_disks(&mut self, mib: u64) {
+        for node in self.snapshot.nodes.values_mut() {
+            Arc::make_mut(&mut node.facts).disk_bytes = mib * MIB;
+        }
     }
 
     /// What `placement:set` does.
@@ -248,6 +259,7 @@ impl World {
         let id = ReleaseId::from_u128(self.id());
         let deployment = DeploymentId::from_u128(self.id());
         self.deployments.insert(deployment, id);
+        let mounts = self.mounts.clone();
         let app = self.app(app);
         let version = app
             .releases
@@ -256,9 +268,16 @@ impl World {
             .max()
             .unwrap_or(0)
             + 1;
-        let types = types
-            .iter()
-            .map(|of| (process_type(&of.name), release_type(of.quantity)));
+        let types = types.iter().map(|of| {
+            let name = process_type(&of.name);
+            let mounts = mounts.iter().filter(|(mounting, _)| *mounting == name);
+            let volumes = mounts.map(|(_, volume)| *volume).collect();
+            let release_type = ReleaseType {
+                volumes,
+                ..release_type(of.quantity)
+            };
+            (name, release_type)
+        });
         app.releases.insert(
             id,
             Release {
@@ -277,6 +296,14 @@ impl World {
             state: DeploymentState::Queued,
             deadline_at: None,
         });
+        id
+    }
+
+    /// What `volumes:create` and `volumes:mount` do; the next release mounts it.
+    pub(crate) fn mount(&mut self, app: AppId, volume: Volume, process_type: &str) -> VolumeId {
+        let id = VolumeId::from_u128(self.id());
+        self.app(app).volumes.insert(id, volume);
+        self.mounts.push((self::process_type(process_type), id));
         id
     }
 
@@ -568,6 +595,7 @@ fn release_type(quantity: u32) -> ReleaseType {
         },
         startup_deadline_secs: 60,
         placement: Arc::default(),
+        volumes: vec![],
     }
 }
 

@@ -240,6 +240,7 @@ impl Rows {
                 .map(|row| (row.id, row.known(stop_at(row))))
                 .collect(),
             jobs: remembered(&self.jobs, &self.runs, &self.taken),
+            volumes: BTreeMap::new(),
         };
         let one_offs = self
             .pods
@@ -346,6 +347,7 @@ fn release_types(image: &BuiltImage) -> BTreeMap<ProcessType, ReleaseType> {
                     initial,
                     startup_deadline_secs,
                     placement: Arc::new(asked.map(|it| it.placement.clone()).unwrap_or_default()),
+                    volumes: vec![],
                 },
             )
         };

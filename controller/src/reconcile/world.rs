@@ -332,6 +332,7 @@ impl World {
             taints: row.taints.clone(),
             kind: row.facts.as_ref().map(|facts| facts.kind),
             architecture: capacity.and_then(|it| it.architecture.parse().ok()),
+            disk_bytes: capacity.map_or(0, |it| it.disk_bytes),
         };
         let node = Node {
             state,

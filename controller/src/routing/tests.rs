@@ -54,6 +54,7 @@ fn routes_of(pods: Vec<Pod>, edge: &Edge) -> Vec<Route> {
         deployments: vec![],
         pods: pods.into_iter().map(|pod| (pod.id, pod)).collect(),
         jobs: Jobs::default(),
+        volumes: BTreeMap::new(),
     };
     let mut routing = Routing::default();
     routing.claim(APP, &[], &edge.hostnames);

@@ -20,6 +20,7 @@ use crate::{
     filter::{self, Why},
     policy::Strategy,
     score::Score,
+    volumes::Needs,
 };
 
 /// What holds for all pods with the same placement, whatever runs where.
@@ -32,7 +33,7 @@ pub(crate) struct Eligible {
 }
 
 impl Eligible {
-    pub(crate) fn new(cluster: &Cluster, placement: &Placement) -> Self {
+    pub(crate) fn new(cluster: &Cluster, placement: &Placement, needs: Option<&Needs>) -> Self {
         let required: Vec<Expression> = placement.required().collect();
         let mut eligible = Self {
             machines: vec![],
@@ -40,7 +41,8 @@ impl Eligible {
             refused: vec![],
         };
         for (index, machine) in (0..).zip(&cluster.machines) {
-            match filter::standing(&machine.node, placement, &required) {
+            let standing = filter::standing(&machine.node, placement, &required);
+            match standing.or_else(|| needs?.refuses(index, machine)) {
                 Some(why) => eligible.refused.push((index, why)),
                 None => {
                     let facts = &machine.node.facts;

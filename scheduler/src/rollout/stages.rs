@@ -18,6 +18,7 @@ use crate::{
     pass::Pass,
     slots,
     snapshot::{App, Deployment, DeploymentState, Failure, Pod, PodIntent, Release},
+    volumes,
 };
 
 /// What is to be done about a state.
@@ -132,7 +133,9 @@ impl<'a> Stage<'a> {
                 .get(&ProcessType::web())
                 .is_some_and(|it| it.quantity > 0)
         };
-        let to = match (&self.deployment.strategy, current) {
+        // A volume cannot be shared out.
+        let shares = current.filter(|old| !volumes::change_hands(self.app, old, self.release));
+        let to = match (&self.deployment.strategy, shares) {
             (Strategy::Rolling { .. }, Some(_)) => DeploymentState::Rolling { replaced: 0 },
             (Strategy::Canary { .. }, Some(old)) if has_web(old) && has_web(self.release) => {
                 DeploymentState::CanaryStarting {
@@ -196,6 +199,10 @@ impl<'a> Stage<'a> {
                     standing.missing = true;
                     continue;
                 };
+                if volumes::awaits(self.app, pod, pass) {
+                    standing.waits_for = Some(*pod);
+                    continue;
+                }
                 match health::of_replica(pod, self.release, pass) {
                     Health::Up => standing.up += 1,
                     Health::Waiting => standing.waits_for = Some(*pod),

@@ -1,0 +1,3 @@
+//! Volumes: disks of apps that outlive pods and releases.
+
+pub mod lease;
