@@ -26,12 +26,16 @@ use fairway_api::{
     names::{AppName, BuilderName},
     phases::Phase,
 };
-use tokio::{process::Command, sync::Semaphore, time::Instant};
+use tokio::{
+    process::Command,
+    sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit, RwLock, Semaphore},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     command::Service,
-    pack::{Exchange, Invocation, Life, Mode},
+    pack::{Ended, Exchange, Invocation, Life, Mode},
     pushes::{Push, Pushes},
     repositories::Repositories,
     unsettled::Unsettled,
@@ -66,6 +70,9 @@ pub(crate) struct Receiver {
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
     processes: Arc<Semaphore>,
+    /// Shared by pushes from when the controller is asked about them until they are counted, and
+    /// alone to whoever gives up an app: what is about to be pushed to must not be given up.
+    arrivals: Arc<RwLock<()>>,
     /// Housekeeping runs for one repository at a time, so that it never takes the whole machine.
     housekeeping: Arc<Semaphore>,
 }
@@ -91,6 +98,8 @@ pub(crate) struct Access {
     pub(crate) service: Service,
     /// When it was asked for.
     pub(crate) since: Instant,
+    /// Keeps the app until the push is counted.
+    arriving: Option<OwnedRwLockReadGuard<()>>,
 }
 
 impl Receiver {
@@ -112,6 +121,7 @@ impl Receiver {
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
             processes: Arc::new(Semaphore::new(GIT_PROCESSES_MAX)),
+            arrivals: Arc::default(),
             housekeeping: Arc::new(Semaphore::new(1)),
         }
     }
@@ -125,6 +135,10 @@ impl Receiver {
         from: Option<IpAddr>,
     ) -> Result<Access, Refusal> {
         let since = Instant::now();
+        let arriving = match service.access() {
+            GitAccess::Write => Some(Arc::clone(&self.arrivals).read_owned().await),
+            GitAccess::Read => None,
+        };
         let ask = GitAuthorize {
             credential,
             app,
@@ -140,6 +154,7 @@ impl Receiver {
                     grant,
                     service,
                     since,
+                    arriving,
                 })
             }
             Err(error) => Err(Refusal::from_client(error)),
@@ -163,6 +178,23 @@ impl Receiver {
         refused.is_none_or(|error| error.id != ErrorId::Unauthorized)
     }
 
+    /// Room for one more git process.
+    fn admit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let unavailable = |text: &str| Refusal {
+            id: ErrorId::Unavailable,
+            text: text.into(),
+        };
+        if self.shutdown.is_cancelled() {
+            let text = "Fairway is stopping here; try again in a minute.";
+            return Err(unavailable(text));
+        }
+        Arc::clone(&self.processes)
+            .try_acquire_owned()
+            .map_err(|_| {
+                unavailable("Too many pushes and fetches are under way; try again in a minute.")
+            })
+    }
+
     /// Starts git for an authorised client.
     pub(crate) async fn open(
         self: &Arc<Self>,
@@ -170,23 +202,12 @@ impl Receiver {
         mode: Mode,
         protocol: Option<&str>,
     ) -> Result<Exchange, Refusal> {
-        let busy = || Refusal {
-            id: ErrorId::Unavailable,
-            text: "Too many pushes and fetches are under way; try again in a minute.".into(),
-        };
-        let permit = Arc::clone(&self.processes)
-            .try_acquire_owned()
-            .map_err(|_| busy())?;
-        if self.shutdown.is_cancelled() {
-            return Err(Refusal {
-                id: ErrorId::Unavailable,
-                text: "Fairway is stopping here; try again in a minute.".into(),
-            });
-        }
+        let permit = self.admit()?;
         let Access {
             grant,
             service,
             since,
+            arriving,
         } = access;
         let (repository, settings) = self.prepare(&grant, service, mode).await?;
         let mut invocation = Invocation {
@@ -216,6 +237,7 @@ impl Receiver {
         }
         invocation.size_note = Some(size_note(&grant));
         let push = self.pushes.begin(grant, repository.clone(), since);
+        drop(arriving);
         invocation.environment = vec![
             (
                 hook::wire::SOCKET_VARIABLE,
@@ -225,12 +247,18 @@ impl Receiver {
         ];
         let receiver = Arc::clone(self);
         let life = self.life(push.in_hook());
-        let ended = move |succeeded: bool| {
+        let ended = move |ended: Ended| {
             push.log_end();
             let tasks = receiver.tasks.clone();
+            let was_probe = mode == Mode::Stateless && ended.succeeded && !ended.answered;
             tasks.spawn(async move {
-                receiver.after_push(push, succeeded).await;
-                drop(permit);
+                if was_probe {
+                    drop(permit);
+                    receiver.after_probe(push).await;
+                } else {
+                    receiver.after_push(push, ended.succeeded).await;
+                    drop(permit);
+                }
             });
         };
         pack::start(&invocation, life, ended).map_err(|error| cannot_start(&error))
@@ -310,6 +338,20 @@ impl Receiver {
         }
     }
 
+    /// Over HTTP git asks with an empty push whether it may, before it sends a large one. The app that
+    /// was made is for the one that follows.
+    async fn after_probe(&self, push: Push) {
+        let app = push.app();
+        let created = push.created();
+        if created {
+            self.pushes.announce_created(app);
+        }
+        drop(push);
+        if created {
+            self.expect_push(app).await;
+        }
+    }
+
     /// Over HTTP an app that a push makes is there before the push; git may find out by then that it
     /// has nothing to push.
     async fn expect_push(&self, app: AppId) {
@@ -326,6 +368,7 @@ impl Receiver {
     /// Has the controller remove an app that a push made and left empty: nobody asked for the app
     /// but for the sake of the push.
     async fn give_up_if_empty(&self, app: AppId, repository: PathBuf) {
+        let _alone = self.arrivals.write().await;
         if self.pushes.has(app) {
             return;
         }

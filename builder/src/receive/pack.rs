@@ -104,11 +104,19 @@ pub(crate) struct Life {
     pub(crate) shutdown: CancellationToken,
 }
 
-/// Starts git. `ended` runs when git is done, with whether it succeeded.
+/// How a run of git ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) succeeded: bool,
+    /// It had something to answer. A push of nothing gets none.
+    pub(crate) answered: bool,
+}
+
+/// Starts git. `ended` runs when git is done.
 pub(crate) fn start(
     invocation: &Invocation<'_>,
     life: Life,
-    ended: impl FnOnce(bool) + Send + 'static,
+    ended: impl FnOnce(Ended) + Send + 'static,
 ) -> io::Result<Exchange> {
     let mut child = command(invocation).spawn()?;
     let (input, from_client) = mpsc::channel(CHUNKS_WAITING_MAX);
@@ -123,8 +131,19 @@ pub(crate) fn start(
     let outlives_client = invocation.service == Service::ReceivePack;
     let size_note = invocation.size_note.clone().map(SizeNote::new);
     let relay = async move {
-        let status = relay(&mut child, &to_client, outlives_client, size_note).await;
-        ended(status == Some(0));
+        let answered = AtomicBool::new(false);
+        let status = relay(
+            &mut child,
+            &to_client,
+            outlives_client,
+            size_note,
+            &answered,
+        )
+        .await;
+        ended(Ended {
+            succeeded: status == Some(0),
+            answered: answered.into_inner(),
+        });
         // The client may have gone; then nobody needs the exit code.
         drop(to_client.send(Said::Exit(status)).await);
     };
@@ -207,10 +226,12 @@ async fn relay(
     to_client: &mpsc::Sender<Said>,
     outlives_client: bool,
     mut size_note: Option<SizeNote>,
+    answered: &AtomicBool,
 ) -> Option<i32> {
     let (stdout, stderr) = (child.stdout.take()?, child.stderr.take()?);
     let gone = AtomicBool::new(false);
     let out = |bytes| {
+        answered.store(true, Ordering::Relaxed);
         Said::Out(match &mut size_note {
             Some(note) => note.pass(bytes),
             None => bytes,

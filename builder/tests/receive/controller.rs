@@ -64,6 +64,8 @@ struct Known {
     asked: usize,
     wanted: Wanted,
     sizes: HashMap<AppId, u64>,
+    /// How many apps the builder has given up.
+    given_up: usize,
 }
 
 /// How builds end.
@@ -100,6 +102,7 @@ impl Controller {
             asked: 0,
             wanted: Wanted::default(),
             sizes: HashMap::new(),
+            given_up: 0,
         };
         let shared = Shared {
             state: Mutex::new(state),

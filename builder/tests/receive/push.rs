@@ -276,6 +276,33 @@ async fn an_app_that_a_push_made_goes_with_its_refusal_unless_something_stays() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_first_push_keeps_the_app_that_was_made_for_it() {
+    let mut platform = Platform::start().await;
+    let url = platform.http_url("fresh-one");
+    {
+        let tree = platform.work_tree("tree").await;
+        let mut seed = 1u64;
+        let noise: String = std::iter::repeat_with(|| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            format!("{seed:016x}")
+        })
+        .take(20_000)
+        .collect();
+        tree.commit("noise.txt", &noise).await;
+        // More than the buffer, so that git first asks with an empty push whether it may.
+        let told = tree
+            .try_git(&["-c", "http.postBuffer=65536", "push", &url, "main"])
+            .await;
+        assert!(told.ok, "{told:?}");
+        told.says(&["-----> Created app fresh-one"]);
+    }
+    // All that follows a push has ended then.
+    platform.stop_builder().await;
+    assert_eq!(platform.controller.given_up(), 0);
+    assert!(platform.controller.has("fresh-one"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shallow_clone_can_push() {
     let platform = Platform::start().await;
     let tree = platform.work_tree("tree").await;

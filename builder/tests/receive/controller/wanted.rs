@@ -31,13 +31,21 @@ async fn give_up(
     State(controller): State<Controller>,
     Json(GiveUpApp { app }): Json<GiveUpApp>,
 ) -> StatusCode {
-    controller.change(|state| state.apps.retain(|_, id| *id != app));
+    controller.change(|state| {
+        state.apps.retain(|_, id| *id != app);
+        state.given_up += 1;
+    });
     StatusCode::NO_CONTENT
 }
 
 impl Controller {
     pub(crate) fn has(&self, app: &str) -> bool {
         self.state().apps.contains_key(app)
+    }
+
+    /// How many apps the builder has given up.
+    pub(crate) fn given_up(&self) -> usize {
+        self.state().given_up
     }
 
     /// Waits until there is no app of this name.
