@@ -41,6 +41,7 @@ pub mod volumes;
 // Inside the platform: whole orders outward, observations back.
 pub mod build_orders;
 pub mod checks;
+pub mod disk;
 pub mod images;
 pub mod joining;
 pub mod network;

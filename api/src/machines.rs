@@ -61,6 +61,10 @@ pub struct Node {
     pub clock_ahead_secs: Option<i64>,
     /// Seconds since its last report; `None` if there was none since the controller started.
     pub silent_secs: Option<u64>,
+    /// Why it takes no new pods although it is ready: too little of its disk is free. `None` while
+    /// there is room, and from an agent that does not say.
+    #[serde(default)]
+    pub disk_pressure: Option<String>,
     /// When its certificate ends, if it joined with one.
     pub certificate_expires_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    disk::DiskStatus,
     images::{ImageRef, RegistryAccess},
     machines::NodeFacts,
     metrics::PodUsage,
@@ -62,6 +63,8 @@ pub struct NodeStatus {
     pub pods: Vec<PodStatus>,
     #[serde(default)]
     pub network: NetworkStatus,
+    #[serde(default)]
+    pub disk: DiskStatus,
     /// What the pods that run use; a pod that was not measured is absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub usage: Vec<PodUsage>,

@@ -11,6 +11,7 @@ use crate::{
     ids::{AppId, AttachId, PodId},
     images::ImageRef,
     names::{AppName, ProcessType},
+    placement::Priority,
     secret::Secret,
     sizes::Resources,
 };
@@ -22,6 +23,8 @@ pub const PORT_DEFAULT: u16 = 8080;
 pub const STOP_GRACE_SECS_DEFAULT: u32 = 30;
 /// The longest stop grace that may be asked for, in seconds.
 pub const STOP_GRACE_SECS_MAX: u32 = 3600;
+/// How the reason of an [`Exit`] begins whose pod the machine could not keep.
+pub const EVICTED: &str = "evicted";
 /// How many last lines of output an [`Exit`] carries.
 pub const EXIT_LINES_MAX: usize = 20;
 
@@ -45,6 +48,12 @@ pub struct PodSpec {
     pub entrypoint: Option<Vec<String>>,
     pub env: BTreeMap<String, Secret>,
     pub resources: Resources,
+    /// What it may write beside its volumes, in bytes; `None` from a controller that does not say.
+    #[serde(default)]
+    pub disk_bytes: Option<u64>,
+    /// Who goes first when the machine's disk is full.
+    #[serde(default)]
+    pub priority: Priority,
     /// The port that requests go to; `None` for a pod that gets none.
     pub port: Option<u16>,
     /// `None` for one-off pods: they are up when they run.
@@ -122,7 +131,8 @@ pub enum PodPhase {
     BackOff { until: DateTime<Utc> },
     /// The stop signal was sent.
     Stopping,
-    /// It ended and stays so.
+    /// It ended and stays so. A replica of a process type only when the machine could not keep it
+    /// (it was evicted): then another has to take its place.
     Exited,
     /// It could not be started, for a reason that a retry may or may not cure; the agent retries.
     Refused { reason: String },
@@ -137,7 +147,8 @@ pub struct Exit {
     pub code: i64,
     /// The kernel killed it for its memory limit.
     pub out_of_memory: bool,
-    /// Why the agent ended it, if it did: `check failed`, `time to live reached`, `stopped`.
+    /// Why the agent ended it, if it did: `check failed`, `time to live reached`, `stopped`,
+    /// `evicted, since ...`.
     pub stopped_because: Option<String>,
     pub at: DateTime<Utc>,
     /// Last lines of output, oldest first, at most [`EXIT_LINES_MAX`]; lines that differ only in
@@ -164,12 +175,21 @@ impl PodStatus {
     }
 }
 
+impl Exit {
+    /// True if its machine could not keep the pod.
+    pub fn is_eviction(&self) -> bool {
+        let why = self.stopped_because.as_deref();
+        why.is_some_and(|why| why.starts_with(EVICTED))
+    }
+}
+
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.out_of_memory {
             return write!(f, "ran out of memory and was killed");
         }
         match (&self.stopped_because, signal_name(self.code)) {
+            (Some(why), _) if self.is_eviction() => write!(f, "was {why}"),
             (Some(why), _) => write!(f, "was stopped: {why}"),
             (None, Some(signal)) => write!(f, "was killed by {signal}"),
             (None, None) => write!(f, "exited with code {}", self.code),

@@ -23,18 +23,27 @@ pub struct Resources {
 pub struct Size {
     pub name: SizeName,
     pub resources: Resources,
+    /// What one pod may write to its own file system, in bytes; more, and its agent ends it. Not
+    /// promised on machines: it is a ceiling that few pods come near, and a machine that runs out
+    /// of disk all the same says so.
+    pub disk_bytes: u64,
 }
 
 const MIB: u64 = 1024 * 1024;
 
-/// Name, memory in MiB, CPU in thousandths of a core, processes.
-const SIZES: [(&str, u64, u32, u32); 6] = [
-    ("nano", 128, 250, 128),
-    ("eco", 256, 500, 256),
-    ("standard-1x", 512, 1_000, 512),
-    ("standard-2x", 1_024, 2_000, 1_024),
-    ("performance-m", 2_560, 4_000, 4_096),
-    ("performance-l", 14_336, 8_000, 16_384),
+const GIB: u64 = 1024 * MIB;
+
+/// A name, memory in MiB, CPU in thousandths of a core, processes, and disk in GiB.
+type Row = (&'static str, u64, u32, u32, u64);
+
+/// All of them, small to large.
+const SIZES: [Row; 6] = [
+    ("nano", 128, 250, 128, 1),
+    ("eco", 256, 500, 256, 2),
+    ("standard-1x", 512, 1_000, 512, 4),
+    ("standard-2x", 1_024, 2_000, 1_024, 8),
+    ("performance-m", 2_560, 4_000, 4_096, 16),
+    ("performance-l", 14_336, 8_000, 16_384, 32),
 ];
 
 /// All sizes, small to large.
@@ -50,7 +59,7 @@ pub fn find(name: &str) -> Option<Size> {
         .map(|&row| size(row))
 }
 
-fn size((name, memory_mib, cpu_millis, pids): (&str, u64, u32, u32)) -> Size {
+fn size((name, memory_mib, cpu_millis, pids, disk_gib): Row) -> Size {
     Size {
         name: SizeName::try_from(name.to_owned()).expect("the table holds valid names"),
         resources: Resources {
@@ -58,6 +67,7 @@ fn size((name, memory_mib, cpu_millis, pids): (&str, u64, u32, u32)) -> Size {
             cpu_millis,
             pids,
         },
+        disk_bytes: disk_gib * GIB,
     }
 }
 

@@ -136,6 +136,30 @@ pub async fn watch_clock(
     tx.commit().await
 }
 
+/// Puts it on the record when a machine begins or ends to refuse pods for its disk. `before` is why
+/// it did when it reported last.
+pub async fn watch_disk(
+    state: &AppState,
+    name: &NodeName,
+    before: Option<String>,
+) -> Result<(), StoreError> {
+    let (kind, message) = match (before, state.cluster.disk_pressure(name)) {
+        (None, Some(why)) => (
+            "node.disk-pressure",
+            format!("{name} takes no new pods: {why}"),
+        ),
+        (Some(_), None) => (
+            "node.disk-relieved",
+            format!("Enough of the disk of {name} is free again"),
+        ),
+        _ => return Ok(()),
+    };
+    tracing::warn!(node = %name, "{message}");
+    let mut tx = state.store.write_relaxed().await?;
+    events::record(&mut tx, None, ACTOR_PLATFORM, kind, &message).await?;
+    tx.commit().await
+}
+
 /// A machine with a credential from the start runs in, or beside, the controller's process.
 fn is_our_own(state: &AppState, name: &NodeName) -> bool {
     let mut credentials = state.config.role_credentials.iter();
@@ -262,6 +286,7 @@ fn shown(row: &NodeRow, heard: &Heard, loads: &Loads) -> Node {
         address: status.and_then(|status| status.network.underlay),
         clock_ahead_secs: heard.clock_ahead(&row.name).map(|it| it.num_seconds()),
         silent_secs: last.map(|last| last.age.as_secs()),
+        disk_pressure: status.and_then(|status| status.disk.pressure.clone()),
         certificate_expires_at: row.certificate_until,
         created_at: row.created_at,
         updated_at: row.updated_at,

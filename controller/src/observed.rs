@@ -89,6 +89,14 @@ impl<Name: Ord + Clone, Report: Clone> Reports<Name, Report> {
         }
     }
 
+    /// The last report of one.
+    pub fn get(&self, name: &Name) -> Option<Report> {
+        self.last()
+            .by_name
+            .get(name)
+            .map(|entry| entry.report.clone())
+    }
+
     /// All last reports.
     pub fn all(&self) -> BTreeMap<Name, Aged<Report>> {
         let aged = |entry: &Entry<Report>| Aged {

@@ -11,6 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     board::{self, Board, BoardWriter, PODS_FILE},
     config::Config,
+    disk::{self, Disk},
     engine::Engine,
     facts::Facts,
     images,
@@ -20,7 +21,8 @@ use crate::{
     network::{self, Network},
     plans::{self, Orders},
     pod::task::Host,
-    pods, registry_tunnel, report,
+    pods, registry_tunnel,
+    report::{self, Seen},
     sessions::{self, Answers},
     start::Starter,
 };
@@ -55,6 +57,7 @@ impl Agent {
                     instance,
                     client,
                     docker_socket,
+                    disk_reserve,
                     underlay,
                     description,
                     membership,
@@ -98,18 +101,28 @@ impl Agent {
             });
         };
         if let Some(membership) = membership {
-            endlessly(belong(client.clone(), orders.clone(), membership, data_dir).boxed());
+            let dir = data_dir.clone();
+            endlessly(belong(client.clone(), orders.clone(), membership, dir).boxed());
         }
         let (books, gone) = (ledger.clone(), removed.clone());
         endlessly(plans::pull(client.clone(), node.clone(), books, orders_out, gone).boxed());
         // Not one of the loops, which are dropped at the end: it has things to end itself.
         let answers = Answers::new(&client, &node, &engine, board.subscribe(), &stop);
         let answering = tokio::spawn(sessions::answer(answers));
-        let (told, seen, also_seen) = (network.status(), board.subscribe(), board.subscribe());
-        endlessly(report::report(client.clone(), node, facts, told, seen, removed.clone()).boxed());
+        let disk = Arc::new(Disk::new(facts.clone(), data_dir, disk_reserve));
+        let seen = Seen {
+            board: board.subscribe(),
+            network: network.status(),
+            disk: disk.status(),
+        };
+        endlessly(report::report(client.clone(), node, facts, seen, removed.clone()).boxed());
+        let also_seen = board.subscribe();
         endlessly(network::keep(network, engine.clone(), orders.clone(), also_seen).boxed());
-        endlessly(images::clean(engine, ledger.clone(), orders.clone()).boxed());
-        endlessly(pods::supervise(host.clone(), orders, removed.clone()).boxed());
+        let (books, watched) = (ledger.clone(), disk.clone());
+        endlessly(images::clean(engine, books, orders.clone(), watched).boxed());
+        let (for_pods, for_disk) = disk::orders();
+        endlessly(disk::keep(disk, board.subscribe(), orders.clone(), for_pods).boxed());
+        endlessly(pods::supervise(host.clone(), orders, for_disk, removed.clone()).boxed());
         let remembering = tokio::spawn(board::remember(ledger, board.subscribe()));
         let sending = tokio::spawn(logs::send(client, outlet, places, stop.clone()));
         let leaving = leave(removed, host);

@@ -4,6 +4,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use fairway_api::{
     client::{Client, ClientCertificate},
+    disk::DiskReserve,
     names::NodeName,
 };
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub membership: Option<(Membership, Arc<ClientCertificate>)>,
     /// The engine's Unix socket, usually [`DOCKER_SOCKET_DEFAULT`].
     pub docker_socket: PathBuf,
+    /// How much of the engine's file system, and of that of `data_dir`, is to stay free.
+    pub disk_reserve: DiskReserve,
     /// The address by which other machines reach this one; `None` takes that which it uses towards
     /// the controller, or towards the world if the controller is on this machine.
     pub underlay: Option<IpAddr>,

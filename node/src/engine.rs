@@ -303,6 +303,18 @@ impl Engine {
         Ok(found.map_or(Inspected::Missing, |found| inspected(id, found)))
     }
 
+    /// What a container wrote to its own file system, in bytes; `None` for one that is gone. The
+    /// engine walks through all of it.
+    pub(crate) async fn written(&self, id: &str) -> Result<Option<u64>, EngineError> {
+        let options = InspectContainerOptions { size: true };
+        let found = self.docker().await?.inspect_container(id, Some(options));
+        match found.await.map_err(self.failed("measure the container")) {
+            Ok(found) => Ok(found.size_rw.and_then(|bytes| u64::try_from(bytes).ok())),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn find(&self, id: &str) -> Result<Option<ContainerInspectResponse>, EngineError> {
         let found = self
             .docker()

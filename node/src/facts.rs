@@ -121,6 +121,13 @@ impl Facts {
         }
     }
 
+    /// Where the engine keeps its data, as soon as it has answered once.
+    pub(crate) async fn engine_root(&self) -> Option<PathBuf> {
+        let about = self.about.get_or_try_init(|| self.engine.about());
+        let about = timeout(Duration::from_secs(ABOUT_SECS), about).await;
+        about.ok()?.ok().map(|(_, root)| root.clone())
+    }
+
     pub(crate) async fn capacity(&self) -> Capacity {
         let about = self.about.get_or_try_init(|| self.engine.about());
         let (engine, root) = match timeout(Duration::from_secs(ABOUT_SECS), about).await {

@@ -29,6 +29,7 @@ mod diff;
 mod pod;
 
 // Doing it.
+mod disk;
 mod engine;
 mod images;
 mod network;

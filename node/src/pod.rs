@@ -9,6 +9,7 @@
 //!
 //! It reads no clock and talks to nobody: [`task`] does what it says.
 
+mod disk;
 mod end;
 mod ending;
 mod steps;
@@ -22,7 +23,7 @@ use fairway_api::pods::{CheckFailure, Exit, PodPhase, PodSpec, RestartPolicy};
 use self::ending::Ending;
 use crate::backoff;
 pub(crate) use end::bury;
-pub(crate) use steps::{Do, Record, Running, Seen, Timer};
+pub(crate) use steps::{DiskOrder, Do, Record, Running, Seen, Timer};
 
 /// How long to wait after a SIGKILL before sending it again, in seconds: the engine may have been
 /// away.
@@ -119,6 +120,7 @@ impl Pod {
             (Seen::Woke(Timer::TimeToLive), PodPhase::Starting | PodPhase::Running { .. }) => {
                 self.stop(Ending::TimeToLive)
             }
+            (Seen::Disk(order), _) => self.disk(order),
             (Seen::Unwanted, _) => self.unwanted(),
             // Late news about a state that has passed.
             _ => vec![],
@@ -167,11 +169,7 @@ impl Pod {
         if self.refusals == 0 {
             self.record.status.phase = PodPhase::Pending;
         }
-        let old = self
-            .record
-            .container
-            .take()
-            .map(|container| Do::Bury { container });
+        let old = self.bury();
         old.into_iter()
             .chain([Do::Start {
                 run: self.record.starts + 1,
@@ -374,7 +372,7 @@ impl Pod {
         if exit.out_of_memory {
             todo.extend(self.ran_out_of_memory());
         }
-        exit.stopped_because = ending.map(|ending| ending.why().to_owned());
+        exit.stopped_because = ending.map(|ending| ending.why());
         todo.push(Do::Say(format!("Process exited with status {}", exit.code)));
         if ending.is_none() {
             // It ended by itself: that, and not the check that found nobody home, is the reason.
@@ -388,6 +386,12 @@ impl Pod {
         self.record.status.address = None;
         self.record.status.started_at = None;
         self.record.status.last_exit = Some(exit);
+        // What it wrote goes with its container, and that is what it was ended for.
+        todo.extend(
+            ending
+                .filter(|it| it.is_for_disk())
+                .and_then(|_| self.bury()),
+        );
         todo.extend(self.after_end(ending, ran, now));
         todo
     }
@@ -400,7 +404,9 @@ impl Pod {
     ) -> Vec<Do> {
         match ending {
             Some(Ending::Unwanted) => self.gone(),
-            Some(Ending::TimeToLive | Ending::TerminalGone) => self.rest(PodPhase::Exited),
+            Some(Ending::TimeToLive | Ending::TerminalGone | Ending::Evicted { .. }) => {
+                self.rest(PodPhase::Exited)
+            }
             _ if self.spec.restart == RestartPolicy::Never => self.rest(PodPhase::Exited),
             // A pod that was up before and now starts badly is tried again, also while the
             // controller is away; one that never was is the controller's to judge.
@@ -423,6 +429,12 @@ impl Pod {
                 ]
             }
         }
+    }
+
+    /// Has its container removed, if there is one.
+    fn bury(&mut self) -> Option<Do> {
+        let container = self.record.container.take()?;
+        Some(Do::Bury { container })
     }
 
     fn rest(&mut self, phase: PodPhase) -> Vec<Do> {
@@ -453,11 +465,7 @@ impl Pod {
     fn gone(&mut self) -> Vec<Do> {
         self.ending = Some(Ending::Unwanted);
         self.record.status.phase = PodPhase::Stopping;
-        let dead = self
-            .record
-            .container
-            .take()
-            .map(|container| Do::Bury { container });
+        let dead = self.bury();
         dead.into_iter().chain([Do::Gone]).collect()
     }
 }

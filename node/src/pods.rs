@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     container::Stamp,
     diff::{Known, Observed, State, Step, diff},
+    disk::ForPods,
     engine::{AGAIN_MILLIS, Engine, EngineError, Event, EventKind},
     logs::{self, Writer},
     plans::Orders,
@@ -50,6 +51,7 @@ enum Told {
 pub(crate) async fn supervise(
     host: Arc<Host>,
     mut orders: watch::Receiver<Option<Arc<Orders>>>,
+    mut for_disk: mpsc::Receiver<ForPods>,
     removed: CancellationToken,
 ) {
     let (tell, mut told) = mpsc::channel(EVENTS_MAX);
@@ -77,6 +79,10 @@ pub(crate) async fn supervise(
                         continue;
                     }
                 },
+                Some(order) = for_disk.recv() => {
+                    supervisor.for_disk(order);
+                    continue;
+                }
                 _ = resync.tick() => supervisor.looked = false,
                 Some(ended) = supervisor.tasks.join_next() => supervisor.forget(ended.ok()),
             }
@@ -169,6 +175,21 @@ impl Supervisor {
             EventKind::Died { code } => News::Died { container, code },
             EventKind::OutOfMemory => News::OutOfMemory { container },
         });
+    }
+
+    /// What does not reach a pod now is said again.
+    fn for_disk(&self, (pod, order): ForPods) {
+        match pod {
+            Some(pod) => {
+                if let Some(pod) = self.pods.get(&pod) {
+                    pod.tell(News::Disk(order));
+                }
+            }
+            None => self
+                .pods
+                .values()
+                .for_each(|pod| pod.tell(News::Disk(order))),
+        }
     }
 
     /// Only the pod whose it was knows that.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use fairway_api::{
     client::Client,
+    disk::DiskStatus,
     error::ErrorId,
     names::NodeName,
     network::NetworkStatus,
@@ -26,11 +27,10 @@ use crate::{
 const AGAIN_MILLIS: (u64, u64) = (100, 2_000);
 
 /// What a report is made of, each as it was seen last.
-struct Seen {
-    board: watch::Receiver<Board>,
-    network: watch::Receiver<NetworkStatus>,
-    /// News of these wait for the next report.
-    usage: Usage,
+pub(crate) struct Seen {
+    pub(crate) board: watch::Receiver<Board>,
+    pub(crate) network: watch::Receiver<NetworkStatus>,
+    pub(crate) disk: watch::Receiver<DiskStatus>,
 }
 
 /// Reports until the board closes, from the first look at the engine on. Cancels `removed` when it
@@ -39,19 +39,13 @@ pub(crate) async fn report(
     client: Client,
     node: NodeName,
     facts: Arc<Facts>,
-    network: watch::Receiver<NetworkStatus>,
-    board: watch::Receiver<Board>,
+    seen: Seen,
     removed: CancellationToken,
 ) {
     let (measured, usage) = watch::channel(Vec::new());
-    let measuring = usage::measure(facts.engine(), board.clone(), measured);
-    let seen = Seen {
-        board,
-        network,
-        usage,
-    };
+    let measuring = usage::measure(facts.engine(), seen.board.clone(), measured);
     tokio::select! {
-        () = tell(client, node, facts, seen, removed) => {}
+        () = tell(client, node, facts, (seen, usage), removed) => {}
         () = measuring => {}
     }
 }
@@ -60,13 +54,14 @@ async fn tell(
     client: Client,
     node: NodeName,
     facts: Arc<Facts>,
-    seen: Seen,
+    // News of what is used wait for the next report.
+    (seen, usage): (Seen, Usage),
     removed: CancellationToken,
 ) {
     let Seen {
         mut board,
         mut network,
-        usage,
+        mut disk,
     } = seen;
     if board.wait_for(|board| board.looked).await.is_err() {
         return;
@@ -81,6 +76,7 @@ async fn tell(
             facts: Some(facts.facts()),
             pods: now.statuses(),
             network: network.borrow_and_update().clone(),
+            disk: disk.borrow_and_update().clone(),
             usage: usage.borrow().clone(),
         };
         if let Err(error) = client.report_node(&status).await {
@@ -111,6 +107,7 @@ async fn tell(
             tokio::select! {
                 changed = board.changed() => changed,
                 changed = network.changed() => changed,
+                changed = disk.changed() => changed,
             }
         };
         let news = timeout(Duration::from_secs(HEARTBEAT_SECS), changed).await;

@@ -30,6 +30,8 @@ pub(crate) fn spec(id: u128) -> PodSpec {
             cpu_millis: 500,
             pids: 64,
         },
+        disk_bytes: None,
+        priority: Default::default(),
         port: Some(8080),
         checks: Some(Checks::for_port()),
         stop: StopPolicy {

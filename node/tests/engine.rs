@@ -17,6 +17,8 @@ mod registry;
 mod attached;
 #[path = "engine/cluster.rs"]
 mod cluster;
+#[path = "engine/disk.rs"]
+mod disk;
 #[path = "engine/failing.rs"]
 mod failing;
 #[path = "engine/logging.rs"]

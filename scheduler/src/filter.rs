@@ -25,6 +25,7 @@ pub(crate) enum Why {
     Draining,
     Suspected,
     Lost,
+    DiskPressure,
     /// It has not reported what it has.
     Unknown,
     Label(Expression),
@@ -81,6 +82,7 @@ pub(crate) fn standing(node: &Node, placement: &Placement, required: &[Expressio
 
 fn state(node: &Node) -> Option<Why> {
     Some(match node.state {
+        NodeState::Ready if node.facts.disk_pressure => Why::DiskPressure,
         NodeState::Ready => return None,
         NodeState::Cordoned => Why::Cordoned,
         NodeState::Draining => Why::Draining,
@@ -192,6 +194,7 @@ impl Why {
             Self::Draining => "are being drained".into(),
             Self::Suspected => "are suspected: their agents are late".into(),
             Self::Lost => "are lost: their agents do not report".into(),
+            Self::DiskPressure => "have disk pressure: too little of their disks is free".into(),
             Self::Unknown => "have not reported their capacity yet".into(),
             Self::TooSmall { need, .. } => format!("have less memory than the {need} MiB needed"),
             Self::Memory { need, .. } => {
@@ -218,6 +221,7 @@ impl fmt::Display for Why {
             Self::Draining => f.write_str("is being drained"),
             Self::Suspected => f.write_str("is suspected: its agent is late"),
             Self::Lost => f.write_str("is lost: its agent does not report"),
+            Self::DiskPressure => f.write_str("has disk pressure: too little of its disk is free"),
             Self::Unknown => f.write_str("has not reported its capacity yet"),
             Self::Label(expression) => label(expression, f),
             Self::Kind(Placed { wanted, is }) => write!(f, "must be {wanted}, it is {is}"),

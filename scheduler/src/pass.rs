@@ -119,12 +119,11 @@ impl<'a> Pass<'a> {
             }
             None => return true,
         };
-        let takes = |node: &Node| node.state == NodeState::Ready && node.capacity.is_some();
         leaves
             && self
                 .nodes
                 .iter()
-                .any(|(name, node)| name != here && takes(node))
+                .any(|(name, node)| name != here && node.takes_pods())
     }
 
     /// True when the plan publishes a route table.

@@ -107,7 +107,7 @@ fn fill(app: &App, release: &Release, targets: &Targets<'_>, exchange: bool, pas
                             leave(app, pod, pass);
                         }
                     }
-                    newest.size != want.size || pass.must_move(app, newest)
+                    newest.size != want.size || newest.was_evicted() || pass.must_move(app, newest)
                 }
             };
             let serves = Some(release.id) == app.current;

@@ -21,7 +21,7 @@ use fairway_api::{
     ids::{AppId, DeploymentId, PodId, ReleaseId, VolumeId},
     names::{AppName, Architecture, NodeName, ProcessType, RouterName, SizeName, VolumeName},
     placement::{Labels, NodeKind, Placement, Priority, Taint, TaintEffect},
-    pods::{PodPhase, PodStatus},
+    pods::{Exit, PodPhase, PodStatus},
     routes::CanaryTally,
     sizes::Resources,
 };
@@ -189,6 +189,8 @@ pub struct Facts {
     pub architecture: Option<Architecture>,
     /// Of its whole disk; 0 while that is not known.
     pub disk_bytes: u64,
+    /// Too little of its disk is free: it keeps its pods and takes no new ones.
+    pub disk_pressure: bool,
 }
 
 /// Whether a machine takes pods.
@@ -280,6 +282,11 @@ impl App {
 }
 
 impl Node {
+    /// True if it takes new pods, as far as its state goes.
+    pub fn takes_pods(&self) -> bool {
+        self.state == NodeState::Ready && self.capacity.is_some() && !self.facts.disk_pressure
+    }
+
     /// True if its pods move elsewhere, whatever they bear.
     pub fn is_left(&self) -> bool {
         matches!(self.state, NodeState::Draining | NodeState::Lost)
@@ -332,6 +339,14 @@ impl Pod {
                 ..
             })
         )
+    }
+
+    /// True for a replica that its machine could not keep. However else one ends, its agent starts
+    /// it again.
+    pub fn was_evicted(&self) -> bool {
+        let exit = self.status.as_ref().and_then(|it| it.last_exit.as_ref());
+        let evicted = exit.is_some_and(Exit::is_eviction);
+        self.kind == PodKind::Service && self.has_exited() && evicted
     }
 
     /// True while it holds part of its machine; not once its process is no more.

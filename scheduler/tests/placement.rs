@@ -157,6 +157,73 @@ fn a_no_execute_taint_drives_pods_away_that_do_not_bear_it() {
 }
 
 #[test]
+fn a_machine_short_of_disk_keeps_its_pods_and_takes_no_new_ones() {
+    let (mut world, app) = deployed(world(&[("a", &[], &[]), ("b", &[], &[])]), 2, "{}");
+    obey(&mut world);
+    world.set_disk_pressure("a", true);
+    world.plan();
+    assert_eq!(shares(&world, app), "a:1 b:1", "nobody moves for it");
+    world.scale(app, "web", 4, "standard-1x");
+    world.plan();
+    assert_eq!(shares(&world, app), "a:1 b:3");
+    world.set_disk_pressure("b", true);
+    world.scale(app, "web", 5, "standard-1x");
+    world.plan();
+    let why = pods(&world, app).find_map(|pod| pod.unplaced.clone());
+    assert_eq!(
+        why.unwrap(),
+        "a: has disk pressure: too little of its disk is free\n\
+         b: has disk pressure: too little of its disk is free"
+    );
+    world.set_disk_pressure("a", false);
+    world.plan();
+    assert_eq!(shares(&world, app), "a:2 b:3");
+}
+
+#[test]
+fn an_evicted_pod_is_replaced_elsewhere_and_its_release_is_not_to_blame() {
+    let (mut world, app) = deployed(world(&[("a", &[], &[]), ("b", &[], &[])]), 2, "{}");
+    let evict = |world: &mut World, node: &str| {
+        let now = world.now;
+        let on_node = |pod: &&mut Pod| pod.node.as_ref().is_some_and(|it| it.as_str() == node);
+        let pod = world.app(app).pods.values_mut().find(on_node).unwrap();
+        pod.status = Some(crate::world::status(pod.id, "evicted", now));
+        world.set_disk_pressure(node, true);
+        world.plan();
+    };
+    // In the middle of the first deployment.
+    evict(&mut world, "a");
+    assert!(
+        world
+            .app(app)
+            .deployments
+            .iter()
+            .all(|it| !it.state.has_ended())
+    );
+    assert_eq!(shares(&world, app), "a:1 b:2");
+    obey(&mut world);
+    obey(&mut world);
+    assert_eq!(shares(&world, app), "b:2");
+    assert!(
+        world.app(app).current.is_some(),
+        "it went live all the same"
+    );
+    // And later: with no other machine it waits for room.
+    evict(&mut world, "b");
+    assert_eq!(shares(&world, app), "-:1 b:2");
+    obey(&mut world);
+    obey(&mut world);
+    assert_eq!(
+        shares(&world, app),
+        "-:1 b:1",
+        "what was evicted does not come back"
+    );
+    world.set_disk_pressure("b", false);
+    world.plan();
+    assert_eq!(shares(&world, app), "b:2");
+}
+
+#[test]
 fn pods_are_near_and_apart() {
     let apart = r#"{ "apart": [{ "type": "web", "by": "node", "mode": "hard" }] }"#;
     check(&ZONES, 4, apart, "-:1 a1:1 a2:1 b1:1");

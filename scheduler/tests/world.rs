@@ -152,6 +152,12 @@ impl World {
         }
     }
 
+    /// What a machine says of its disk.
+    pub(crate) fn set_disk_pressure(&mut self, name: &str, pressure: bool) {
+        let node = self.snapshot.nodes.get_mut::<str>(name).unwrap();
+        Arc::make_mut(&mut node.facts).disk_pressure = pressure;
+    }
+
     /// What `placement:set` does.
     pub(crate) fn set_placement(&mut self, app: AppId, process_type: &str, json: &str) {
         let placement: Placement = serde_json::from_str(json).unwrap();
@@ -631,6 +637,14 @@ pub(crate) fn status(id: PodId, word: &str, now: DateTime<Utc>) -> PodStatus {
         "unready" => (PodPhase::Running { ready: false }, None),
         "crash" => (PodPhase::BackOff { until: now }, Some(exit(code))),
         "exit" => (PodPhase::Exited, Some(exit(code))),
+        "evicted" => {
+            let stopped_because = Some("evicted, since its disk is full".into());
+            let exit = Exit {
+                stopped_because,
+                ..exit(143)
+            };
+            (PodPhase::Exited, Some(exit))
+        }
         "never-ready" => (PodPhase::NeverReady, None),
         "refused" => (PodPhase::Refused { reason: refused }, None),
         "stopping" => (PodPhase::Stopping, None),

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Args, Command};
 use fairway_api::{
+    disk::DiskReserve,
     names::{Email, Hostname, NodeName},
     network::Subnet,
 };
@@ -126,6 +127,10 @@ pub struct Settings {
     #[arg(long, env = "FAIRWAY_UNDERLAY", value_name = "ADDRESS")]
     pub underlay: Option<IpAddr>,
 
+    /// How much of the disk stays free, as 5% or 4GiB; 0 for no watch over it [default: 5%, at most 4GiB]
+    #[arg(long, env = "FAIRWAY_DISK_RESERVE", value_name = "AMOUNT")]
+    pub disk_reserve: Option<DiskReserve>,
+
     /// Images of past releases kept per app, for rollbacks [default: 10]
     #[arg(long, env = "FAIRWAY_KEEP_IMAGES", value_name = "COUNT")]
     pub keep_images: Option<NonZeroUsize>,
@@ -224,6 +229,7 @@ impl Settings {
             pod_network: self.pod_network.or(file.pod_network),
             vxlan_port: self.vxlan_port.or(file.vxlan_port),
             underlay: self.underlay.or(file.underlay),
+            disk_reserve: self.disk_reserve.or(file.disk_reserve),
             keep_images: self.keep_images.or(file.keep_images),
             registry: self.registry.or(file.registry),
             registry_username: self.registry_username.or(file.registry_username),
@@ -306,7 +312,7 @@ mod tests {
             pod-network = \"10.64.0.0/11\"\nvxlan-port = 7002\nunderlay = \"192.0.2.1\"\n\
             registry = \"r.example.com\"\nregistry-username = \"u\"\n\
             registry-password-file = \"/p\"\nnode-lost-secs = 30\nplacement = \"pack\"\n\
-            overcommit-memory = 100\novercommit-cpu = 100\nbrake = 30\n";
+            overcommit-memory = 100\ndisk-reserve = \"5%\"\novercommit-cpu = 100\nbrake = 30\n";
         parse(text).unwrap();
         assert_eq!(text.lines().count(), known_keys().len());
     }

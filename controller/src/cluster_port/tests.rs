@@ -158,6 +158,7 @@ fn status(name: &str) -> NodeStatus {
             underlay: Some([10, 1, 2, 3].into()),
             ..NetworkStatus::default()
         },
+        disk: Default::default(),
         usage: vec![],
     }
 }
@@ -454,6 +455,27 @@ async fn a_clock_an_hour_off_joins_and_is_told() {
     let of_clock: Vec<_> = events.iter().filter(|it| it.contains("clock")).collect();
     assert_eq!(of_clock, ["node.clock-wrong", "node.clock-right"]);
     assert_eq!(port.node("two").await["state"], json!(NodeState::Ready));
+}
+
+#[tokio::test]
+async fn a_machine_short_of_disk_is_shown_and_told_of_once() {
+    let port = Port::open().await;
+    let machine = port.machine("two").await;
+    let mut short = status("two");
+    let why = "less than 8.0 GiB of /var/lib/docker is free";
+    short.disk.pressure = Some(why.into());
+    machine.client.report_node(&short).await.unwrap();
+    machine.client.report_node(&short).await.unwrap();
+    let shown = port.node("two").await;
+    assert_eq!(
+        (&shown["disk_pressure"], &shown["state"]),
+        (&json!(why), &json!("ready"))
+    );
+    machine.client.report_node(&status("two")).await.unwrap();
+    assert_eq!(port.node("two").await["disk_pressure"], Value::Null);
+    let events = port.events().await;
+    let of_disk: Vec<_> = events.iter().filter(|it| it.contains("disk")).collect();
+    assert_eq!(of_disk, ["node.disk-pressure", "node.disk-relieved"]);
 }
 
 #[tokio::test]

@@ -9,9 +9,10 @@ use fairway_api::{
     ids::AppId,
     names::{AppName, ProcessType},
     network::DNS_SUFFIX,
+    placement::Priority,
     pods::{PORT_DEFAULT, PodSpec, RestartPolicy},
     secret::Secret,
-    sizes::{self, Resources, SIZE_DEFAULT},
+    sizes::{self, SIZE_DEFAULT, Size},
 };
 use fairway_scheduler::snapshot::{Pod, PodKind, RELEASE_PHASE_TYPE};
 
@@ -29,6 +30,8 @@ pub struct Runs<'a> {
     pub app_name: &'a AppName,
     pub release: &'a ReleaseRow,
     pub config: &'a ConfigVars,
+    /// Who goes first when a machine's disk is full.
+    pub priority: Priority,
     /// For one-off pods.
     pub one_off: Option<&'a OneOff>,
 }
@@ -44,6 +47,7 @@ pub fn pod_spec(pod: &Pod, runs: &Runs<'_>) -> Option<PodSpec> {
     let is_web = pod.kind == PodKind::Service && pod.process_type.is_web();
     let port = is_web.then(|| web_port(image));
     let process = process(pod, image, runs.one_off)?;
+    let size = size(pod);
     Some(PodSpec {
         id: pod.id,
         app: runs.app,
@@ -55,7 +59,9 @@ pub fn pod_spec(pod: &Pod, runs: &Runs<'_>) -> Option<PodSpec> {
         command: process.command,
         entrypoint: process.entrypoint,
         env: environment(pod, runs, port),
-        resources: resources(pod),
+        resources: size.resources,
+        disk_bytes: Some(size.disk_bytes),
+        priority: runs.priority,
         port,
         checks: (pod.kind == PodKind::Service).then(|| {
             let default = if is_web {
@@ -175,11 +181,10 @@ fn service_variables(runs: &Runs<'_>) -> Vec<(String, String)> {
     variables
 }
 
-fn resources(pod: &Pod) -> Resources {
+fn size(pod: &Pod) -> Size {
     // A size that was taken out of the table since counts as the default one.
     let size = sizes::find(pod.size.as_str()).or_else(|| sizes::find(SIZE_DEFAULT));
     size.expect("the default size is in the table, as a test of the table says")
-        .resources
 }
 
 /// True when the release runs a command before it goes live.

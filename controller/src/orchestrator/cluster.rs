@@ -123,6 +123,11 @@ impl Cluster {
         self.clocks().get(node).copied()
     }
 
+    /// Why a machine takes no new pods for its disk, as it said when it last reported.
+    pub fn disk_pressure(&self, node: &NodeName) -> Option<String> {
+        self.reports.get(node)?.disk.pressure.clone()
+    }
+
     /// What each machine reported last, for people.
     pub fn heard(&self) -> Heard {
         Heard {
@@ -248,6 +253,7 @@ fn says_more(before: &NodeStatus, status: &NodeStatus) -> bool {
     before.generation != status.generation
         || before.pods != status.pods
         || capacity != status.capacity
+        || before.disk != status.disk
         || before.network.underlay != status.network.underlay
         || before.network.can_join != status.network.can_join
         || !same_facts(before.facts.as_ref(), status.facts.as_ref())

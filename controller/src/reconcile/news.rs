@@ -9,7 +9,7 @@ use fairway_api::{
     ids::{AppId, BuildId},
     logs::{LogLine, LogSource},
     names::NodeName,
-    pods::{PodPhase, PodStatus},
+    pods::{Exit, PodPhase, PodStatus},
 };
 use fairway_scheduler::{
     action::{Action, Decision},
@@ -278,6 +278,9 @@ fn crash(name: &str, before: Option<&PodStatus>, status: &PodStatus) -> Option<N
             "pod.refused",
             format!("{name} could not be started: {reason}"),
         ),
+        PodPhase::Exited if status.last_exit.as_ref().is_some_and(Exit::is_eviction) => {
+            ("pod.evicted", format!("{name} {}", exit()))
+        }
         _ => return None,
     };
     Some(News { kind, message })

@@ -130,6 +130,7 @@ impl Specs {
             app_name: &app.name,
             release,
             config: &config,
+            priority: app.placement(pod).priority,
             one_off,
         };
         Ok(pod_spec(pod, &runs))

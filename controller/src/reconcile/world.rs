@@ -333,6 +333,7 @@ impl World {
             kind: row.facts.as_ref().map(|facts| facts.kind),
             architecture: capacity.and_then(|it| it.architecture.parse().ok()),
             disk_bytes: capacity.map_or(0, |it| it.disk_bytes),
+            disk_pressure: seen.is_some_and(|seen| seen.status.disk.pressure.is_some()),
         };
         let node = Node {
             state,

@@ -48,6 +48,14 @@ impl Record {
     }
 }
 
+impl Record {
+    /// True while a container of it does its work.
+    pub(crate) fn is_running(&self) -> bool {
+        let phase = &self.status.phase;
+        self.container.is_some() && matches!(phase, PodPhase::Starting | PodPhase::Running { .. })
+    }
+}
+
 /// A container that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Running {
@@ -92,8 +100,21 @@ pub(crate) enum Seen {
     /// The engine answers again.
     EngineBack,
     Woke(Timer),
+    /// The machine's disk asks something of it.
+    Disk(DiskOrder),
     /// The plan does not name it any more.
     Unwanted,
+}
+
+/// What the state of the disk asks of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DiskOrder {
+    /// The disk is short: a dead container goes now.
+    Tidy,
+    /// It wrote more than its size allows; both in bytes.
+    OverBudget { written: u64, budget: u64 },
+    /// The disk is nearly full, and this pod, which wrote so many bytes, goes first.
+    Evict { written: u64 },
 }
 
 /// What a pod waits for. One of each kind at a time; a new one replaces the old.

@@ -15,7 +15,7 @@ use tokio_util::{
 };
 
 use super::{
-    Do, Pod, Record, Running, SIGKILL_CODE, Seen, Timer,
+    DiskOrder, Do, Pod, Record, Running, SIGKILL_CODE, Seen, Timer,
     end::{Looked, bury, look},
 };
 use crate::{
@@ -62,6 +62,7 @@ pub(crate) enum News {
     OutOfMemory { container: String },
     SandboxDied { sandbox: String },
     EngineBack,
+    Disk(DiskOrder),
 }
 
 /// The way to a pod's task.
@@ -239,6 +240,7 @@ impl Task {
         let ours = |container: &str| self.pod.record().container.as_deref() == Some(container);
         match news {
             News::EngineBack => Some(Seen::EngineBack),
+            News::Disk(order) => Some(Seen::Disk(order)),
             News::OutOfMemory { container } => ours(&container).then_some(Seen::OutOfMemory),
             News::SandboxDied { sandbox } => {
                 let record = self.pod.record();

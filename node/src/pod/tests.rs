@@ -328,6 +328,58 @@ fn memory_is_named_as_the_reason_once_and_only_if_it_is() {
 }
 
 #[test]
+fn a_pod_over_its_budget_is_buried_at_once_and_tried_again_later() {
+    let (written, budget) = (5 << 30, 4 << 30);
+    let over = || Seen::Disk(DiskOrder::OverBudget { written, budget });
+    let mut pod = pod(|_| {});
+    let todo = after(&mut pod, [up(), vec![(3, over())]].concat());
+    assert!(todo.contains(&Do::Signal("SIGINT".into())), "{todo:?}");
+    assert_eq!(after(&mut pod, vec![(4, over())]), [], "it is told once");
+    let todo = after(&mut pod, vec![(5, Seen::Ended(exit(130, 5)))]);
+    assert_eq!(todo, [Do::NoChecks, bury("c1"), wake(1, Timer::Retry)]);
+    assert_eq!(phase(&pod), &PodPhase::BackOff { until: at(6) });
+    let why = pod.record().status.last_exit.clone().unwrap().to_string();
+    assert!(why.contains("it wrote 5.0 GiB of files of its own, and its size allows 4.0 GiB"));
+    let todo = after(&mut pod, vec![(6, Seen::Woke(Timer::Retry))]);
+    assert_eq!(todo, [Do::Start { run: 2 }]);
+}
+
+#[test]
+fn an_evicted_pod_stays_away_also_after_the_agent_was_restarted() {
+    let mut pod = pod(|spec| spec.stop.grace_secs = 3_600);
+    let evict = Seen::Disk(DiskOrder::Evict { written: 1 << 30 });
+    let todo = after(&mut pod, [up(), vec![(3, evict)]].concat());
+    assert!(todo.contains(&wake(30, Timer::Kill)), "{todo:?}");
+    let todo = after(&mut pod, vec![(5, Seen::Ended(exit(130, 5)))]);
+    assert_eq!(todo, [Do::NoChecks, bury("c1")]);
+    assert_eq!(phase(&pod), &PodPhase::Exited);
+    assert!(
+        pod.record()
+            .status
+            .last_exit
+            .as_ref()
+            .unwrap()
+            .is_eviction()
+    );
+    let mut pod = Pod::new(pod.spec().clone(), pod.record().clone());
+    assert_eq!(after(&mut pod, vec![(9, Seen::Wanted)]), []);
+    assert_eq!(after(&mut pod, vec![(9, Seen::Unwanted)]), [Do::Gone]);
+}
+
+#[test]
+fn a_short_disk_takes_dead_containers_and_nothing_that_runs() {
+    let tidy = || Seen::Disk(DiskOrder::Tidy);
+    let mut pod = pod(|_| {});
+    assert_eq!(after(&mut pod, [up(), vec![(3, tidy())]].concat()), []);
+    after(&mut pod, vec![(4, Seen::Ended(exit(1, 4)))]);
+    assert_eq!(after(&mut pod, vec![(4, tidy())]), [bury("c1")]);
+    assert_eq!(after(&mut pod, vec![(4, tidy())]), []);
+    let todo = after(&mut pod, vec![(5, Seen::Woke(Timer::Retry))]);
+    assert_eq!(todo, [Do::Start { run: 2 }]);
+    assert_eq!(after(&mut pod, vec![(5, tidy())]), []);
+}
+
+#[test]
 fn a_refused_start_is_retried_and_at_once_when_the_engine_is_back() {
     let mut pod = pod(|_| {});
     let failed = || Seen::StartFailed {

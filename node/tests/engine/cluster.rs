@@ -41,6 +41,7 @@ async fn agent() {
         panic!("{told:?}");
     };
     let config = Config {
+        disk_reserve: Default::default(),
         description: fairway_node::Description::default(),
         membership: None,
         node: format!("n{number}").parse().unwrap(),

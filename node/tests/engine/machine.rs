@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
 
 use fairway_api::{
     checks::{Check, Checks},
+    disk::DiskReserve,
     ids::{AppId, AttachId, PodId},
     network::NetworkPlan,
     nodes::NodePlan,
@@ -32,6 +33,8 @@ pub(crate) struct Machine {
     dir: tempfile::TempDir,
     agent: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
     generation: u64,
+    /// The agent's, from its next start on.
+    pub(crate) disk_reserve: DiskReserve,
     /// Goes into each plan.
     pub(crate) network: Option<NetworkPlan>,
 }
@@ -53,6 +56,7 @@ impl Machine {
             dir: tempfile::tempdir().unwrap(),
             agent: None,
             generation: 0,
+            disk_reserve: DiskReserve::Bytes(0),
             network: None,
             socket,
             instance,
@@ -67,6 +71,7 @@ impl Machine {
             client: self.controller.client.clone(),
             docker_socket: self.socket.clone(),
             underlay: None,
+            disk_reserve: self.disk_reserve,
             description: fairway_node::Description::default(),
             membership: None,
         };
@@ -312,6 +317,8 @@ pub(crate) fn web(registry: &Registry, script: &str) -> PodSpec {
             cpu_millis: 1_000,
             pids: 64,
         },
+        disk_bytes: None,
+        priority: Default::default(),
         port: Some(8080),
         checks: Some(Checks::for_port()),
         stop: StopPolicy {

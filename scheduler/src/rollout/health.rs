@@ -30,6 +30,8 @@ pub(super) fn of_replica(pod: &Pod, release: &Release, pass: &mut Pass<'_>) -> H
         return unplaced(pod, pass);
     };
     match &status.phase {
+        // Another takes its place, which says more of the release than a full disk does.
+        PodPhase::Exited if pod.was_evicted() => Health::Waiting,
         PodPhase::Exited | PodPhase::BackOff { .. } => Health::Failed(crashed(pod, status)),
         PodPhase::NeverReady => Health::Failed(never_ready(pod, status, release)),
         PodPhase::Refused { reason } => refused(pod, reason, pass),

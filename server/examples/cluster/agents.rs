@@ -104,6 +104,7 @@ impl Agent {
             },
             pods: vec![],
             network: NetworkStatus::default(),
+            disk: Default::default(),
             usage: vec![],
         };
         Self {

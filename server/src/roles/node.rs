@@ -5,6 +5,7 @@ use std::{net::IpAddr, path::PathBuf};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use fairway_api::{
+    disk::DiskReserve,
     names::{LabelKey, LabelValue, NodeName},
     placement::{Labels, NodeKind, ZONE_LABEL},
     secret::Secret,
@@ -84,6 +85,9 @@ pub struct RunArgs {
     /// What this machine is, vm or bare-metal [default: found out]
     #[arg(long, value_name = "KIND", value_parser = kind)]
     kind: Option<NodeKind>,
+    /// How much of the disk stays free, as 5% or 4GiB; 0 for no watch over it [default: 5%, at most 4GiB]
+    #[arg(long, value_name = "AMOUNT")]
+    disk_reserve: Option<DiskReserve>,
     /// Where other machines reach this one [default: the address it uses towards the controller]
     #[arg(long, value_name = "ADDRESS")]
     underlay: Option<IpAddr>,
@@ -162,6 +166,7 @@ impl RunArgs {
                 // The controller's name leads nowhere; its address does.
                 None => address_towards(controller).await,
             },
+            disk_reserve: self.disk_reserve.unwrap_or_default(),
             description: self.description(),
             membership: Some((membership, certificate)),
         })

@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context;
 use fairway_api::{
     client::Client,
+    disk::DiskReserve,
     images::RegistryAccess,
     joining::CLUSTER_PORT_DEFAULT,
     names::{BuilderName, Email, Hostname, NodeName, RouterName},
@@ -57,6 +58,7 @@ pub(super) struct Layout {
     pod_network: Option<Subnet>,
     vxlan_port: u16,
     underlay: Option<IpAddr>,
+    disk_reserve: DiskReserve,
     images_kept: usize,
     /// Instead of the built-in registry.
     pub(super) outside_registry: Option<RegistryAccess>,
@@ -161,6 +163,7 @@ impl Layout {
             pod_network: settings.pod_network,
             vxlan_port: settings.vxlan_port.unwrap_or(VXLAN_PORT_DEFAULT),
             underlay: settings.underlay,
+            disk_reserve: settings.disk_reserve.unwrap_or_default(),
             outside_registry,
             placement: policy.policy()?,
             node_lost_after: policy.node_lost_after()?,
@@ -271,6 +274,7 @@ impl Layout {
             client: client.with_token(identity.node_token.clone()),
             docker_socket: DOCKER_SOCKET_DEFAULT.into(),
             underlay: self.underlay,
+            disk_reserve: self.disk_reserve,
             description: Description::default(),
             membership: None,
         }

@@ -125,6 +125,9 @@ fn note(node: &Node) -> String {
         let how = if secs > 0 { "ahead" } else { "behind" };
         notes.push(format!("clock {} s {how}", secs.abs()));
     }
+    if let Some(why) = &node.disk_pressure {
+        notes.push(format!("disk pressure: {why}"));
+    }
     notes.join(", ")
 }
 

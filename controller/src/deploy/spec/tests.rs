@@ -8,6 +8,7 @@ use fairway_api::{
     config_vars::ConfigVars,
     ids::{AppId, PodId, ReleaseId, UserId},
     images::ImageRef,
+    placement::Priority,
     pods::{PodSpec, RestartPolicy, StopPolicy},
     releases::ReleaseStatus,
     secret::Secret,
@@ -100,6 +101,7 @@ fn spec(pod: &Pod, image: BuiltImage, one_off: Option<&OneOff>) -> Option<PodSpe
     pod_spec(
         pod,
         &Runs {
+            priority: Priority::High,
             app,
             app_name: &app_name,
             release,

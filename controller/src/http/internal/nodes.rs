@@ -79,11 +79,16 @@ async fn status(
     }
     let usage = std::mem::take(&mut status.usage);
     state.metrics.usage(usage, tokio::time::Instant::now());
+    if let Some(why) = &mut status.disk.pressure {
+        cut(why, FACT_BYTES_MAX);
+    }
     let clock_before = state.cluster.clock_ahead(&node);
+    let disk_before = state.cluster.disk_pressure(&node);
     if state.cluster.report(status, now()) {
         state.wake.reported();
     }
     nodes::watch_clock(&state, &node, clock_before).await?;
+    nodes::watch_disk(&state, &node, disk_before).await?;
     Ok(Json(serde_json::json!({})))
 }
 

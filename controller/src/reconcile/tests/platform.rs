@@ -268,6 +268,7 @@ impl Platform {
             facts: None,
             pods: self.pods.values().cloned().collect(),
             network: self.network.clone(),
+            disk: Default::default(),
             usage: vec![],
         }
     }
@@ -540,6 +541,14 @@ pub(super) fn status_of(id: PodId, word: &str, address: u8) -> PodStatus {
         "ready" => (PodPhase::Running { ready: true }, None),
         "crash" => (PodPhase::BackOff { until: now() }, Some(exit)),
         "exit" => (PodPhase::Exited, Some(exit)),
+        "evicted" => {
+            let stopped_because = Some("evicted, since its disk is full".into());
+            let exit = Exit {
+                stopped_because,
+                ..exit
+            };
+            (PodPhase::Exited, Some(exit))
+        }
         other => panic!("no status is called {other}"),
     };
     PodStatus {

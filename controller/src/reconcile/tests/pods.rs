@@ -197,3 +197,30 @@ async fn a_crash_of_a_serving_pod_is_told_and_leaves_the_table() {
         PodPhase::Running { ready: true }
     ));
 }
+
+#[tokio::test]
+async fn an_evicted_pod_is_replaced_and_the_record_says_why() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let evicted = platform.pod("web.1");
+    platform.say("web.1", "evicted").await;
+    let plan = platform
+        .orders(|plan| plan.pods.iter().any(|pod| pod.id != evicted))
+        .await;
+    let fresh = plan.pods.iter().find(|pod| pod.id != evicted).unwrap();
+    assert_eq!(
+        (fresh.name.as_str(), fresh.disk_bytes),
+        ("web.1", Some(4 << 30))
+    );
+    let fresh = fresh.id;
+    platform.say_id(fresh, "ready").await;
+    let events = platform.get("/apps/shop/events").await;
+    let event = events.as_array().unwrap().iter();
+    let event = event
+        .clone()
+        .find(|it| it["kind"] == "pod.evicted")
+        .unwrap();
+    assert_eq!(
+        event["message"],
+        "web.1 was evicted, since its disk is full"
+    );
+}
