@@ -341,6 +341,13 @@ impl Pod {
         )
     }
 
+    /// True for a report of it that says something new. Its end is for good: a report of anything
+    /// else was sent before it and came late, and its room may be another's by now.
+    pub fn is_news(&self, status: &PodStatus) -> bool {
+        let undoes_end = self.has_exited() && status.phase != PodPhase::Exited;
+        self.status.as_ref() != Some(status) && !undoes_end
+    }
+
     /// True for a replica that its machine could not keep. However else one ends, its agent starts
     /// it again.
     pub fn was_evicted(&self) -> bool {

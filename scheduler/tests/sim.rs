@@ -1,13 +1,14 @@
 //! A seeded simulation: the real planner against machines, routers and people that do what real
 //! ones do. Machines obey and report late, are cut off, die, come back and are drained; processes
-//! crash or never get ready, routers fall silent, reports are lost, doubled and reordered, the clock
-//! jumps, deployments of every strategy overlap with scaling and restarts and are paused, aborted
+//! crash or never get ready, routers fall silent, reports of both are lost, doubled and reordered, jobs
+//! run by schedule and by hand, the clock jumps, deployments of every strategy overlap with scaling and restarts and are paused, aborted
 //! and promoted, canaries do well and badly, and the controller is restarted between any two steps.
 //! Invariants are checked after each step; a failure prints its seed, and `FAIRWAY_SIM_SEED=n` plays
 //! that one again, `FAIRWAY_SIM_SEEDS=n` more of them.
 
 mod agents;
 mod edges;
+mod runs;
 mod served;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +27,9 @@ use fairway_scheduler::{
 };
 
 use self::{
-    agents::{Agent, Fate},
+    agents::{Agent, Fate, Orders},
     edges::Edge,
+    runs::Runs,
 };
 use crate::world::{TypeOf, World, routed};
 
@@ -102,6 +104,9 @@ struct Sim {
     apps: Vec<AppId>,
     agents: BTreeMap<String, Agent>,
     edges: BTreeMap<String, Edge>,
+    /// What was published last for each machine.
+    orders: BTreeMap<String, Orders>,
+    runs: Runs,
     /// A machine that died for good.
     dead: Option<NodeName>,
     /// How many states each deployment has gone through.
@@ -154,6 +159,8 @@ impl Sim {
             apps,
             agents,
             edges,
+            orders: BTreeMap::new(),
+            runs: Runs::default(),
             dead: None,
             states,
             retired,
@@ -169,6 +176,7 @@ impl Sim {
             self.step(Fate::any);
         }
         self.agents.values_mut().for_each(Agent::recover);
+        runs::suspend(&mut self.world, &self.apps);
         for &app in &self.apps {
             for open in &mut self.world.app(app).deployments {
                 open.wish = None;
@@ -209,7 +217,10 @@ impl Sim {
                 let types = self.some_types();
                 let from_push = self.dice.chance(60);
                 let strategy = self.some_strategy();
-                self.world.deploy_by(app, &types, from_push, strategy);
+                let release = self.world.deploy_by(app, &types, from_push, strategy);
+                if self.dice.chance(60) {
+                    runs::put_on_schedule(&mut self.world, app, release, &mut self.dice);
+                }
             }
             3..=4 => {
                 let name = ["web", "worker"][usize::from(self.dice.chance(40))];
@@ -232,6 +243,7 @@ impl Sim {
                 let kind = kinds[usize::try_from(self.dice.roll(4)).unwrap()];
                 self.world.wish(app, kind);
             }
+            10..=11 => runs::people(&mut self.world, app, &mut self.dice),
             _ => {}
         }
     }
@@ -316,13 +328,18 @@ impl Sim {
         self.world.now +=
             Duration::milliseconds(i64::try_from(self.dice.roll(STEP_SECS_MAX * 1000)).unwrap());
         for (name, agent) in &mut self.agents {
-            agent.step(name, &mut self.world, &mut self.dice, fate);
+            let orders = self.orders.entry(name.clone()).or_default();
+            agent.step(name, &mut self.world, (orders, &mut self.dice), fate);
         }
         for (name, edge) in &mut self.edges {
             edge.step(name, &mut self.world, &mut self.dice);
         }
         let before = self.world.snapshot.clone();
         let steps = self.world.plan();
+        for name in self.agents.keys() {
+            let orders = self.orders.entry(name.clone()).or_default();
+            orders.publish(name, &self.world);
+        }
         self.tell(&steps);
         self.check(&before, &steps);
         !steps.is_empty()
@@ -358,6 +375,7 @@ impl Sim {
         }
         self.check_releases_per_table();
         self.check_capacity();
+        self.runs.check(&self.world, steps);
         served::check(before, &self.world, steps);
         let now = self.world.now;
         for app in self.world.snapshot.apps.values() {
@@ -497,6 +515,7 @@ impl Sim {
         settled
             && dead.all(|name| snapshot.nodes[name].state == NodeState::Lost)
             && snapshot.apps.values().all(|app| app.deployments.is_empty())
+            && snapshot.apps.values().all(|app| app.jobs.runs.is_empty())
             && self
                 .edges
                 .values()

@@ -282,7 +282,7 @@ impl World {
         let mut gone = Vec::new();
         for (app, pod) in self.planner.pods_on(name) {
             match reported.remove(&pod.id) {
-                Some(status) if pod.status.as_ref() != Some(status) => {
+                Some(status) if pod.is_news(status) => {
                     heard.push((app.id, pod.id, pod.status.clone(), status.clone()));
                 }
                 Some(_) => {}

@@ -1,6 +1,6 @@
 //! Simulated agents: they fetch their orders late, start and stop pods, and report late.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use fairway_api::ids::{AppId, PodId};
@@ -32,11 +32,51 @@ impl Fate {
     }
 }
 
+/// A plan for one machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Orders {
+    /// Grows whenever the pods are others.
+    generation: u64,
+    pods: BTreeMap<PodId, (AppId, PodKind)>,
+}
+
+impl Orders {
+    /// Takes in what should run from now on.
+    pub(super) fn publish(&mut self, name: &str, world: &World) {
+        let bound = world.snapshot.apps.values().flat_map(|app| {
+            let pods = app.pods.values();
+            pods.filter(|pod| {
+                pod.intent != PodIntent::Stopping
+                    && pod.node.as_ref().is_some_and(|node| node.as_str() == name)
+            })
+            .map(|pod| (pod.id, (app.id, pod.kind)))
+        });
+        let pods = bound.collect();
+        if pods != self.pods {
+            self.pods = pods;
+            self.generation += 1;
+        }
+    }
+}
+
+/// What an agent says of its machine.
+#[derive(Debug, Clone)]
+struct Report {
+    /// Of the plan that it works on.
+    generation: u64,
+    running: BTreeMap<PodId, Container>,
+}
+
+/// Reports on their way at once, at most.
+const MAIL_MAX: usize = 4;
+
 /// One machine's agent.
 #[derive(Debug, Default)]
 pub(super) struct Agent {
-    /// The pods of the plan it fetched last.
-    orders: BTreeMap<PodId, (AppId, PodKind)>,
+    /// The plan that it fetched last.
+    orders: Orders,
+    /// Reports on their way: they come late, twice, in another order, or never.
+    mail: Vec<Report>,
     /// What runs, and the word of its status.
     running: BTreeMap<PodId, Container>,
     /// Commands that have ended: on its disk, so that none of them runs again.
@@ -65,17 +105,21 @@ impl Agent {
         &mut self,
         name: &str,
         world: &mut World,
-        dice: &mut Dice,
+        (orders, dice): (&Orders, &mut Dice),
         fate: fn(&mut Dice) -> Fate,
     ) {
         self.obey(dice, fate);
         if self.cut_off_at.is_none() {
             if dice.chance(60) {
-                self.fetch(name, world);
+                self.orders = orders.clone();
             }
             if dice.chance(70) {
-                self.report(name, world);
+                self.mail.push(Report {
+                    generation: self.orders.generation,
+                    running: self.running.clone(),
+                });
             }
+            self.deliver(name, world, orders.generation, dice);
         }
         world.set_node_state(name, self.state(world.now));
     }
@@ -127,20 +171,8 @@ impl Agent {
         self.running.keys().copied()
     }
 
-    fn fetch(&mut self, name: &str, world: &World) {
-        let bound = world.snapshot.apps.values().flat_map(|app| {
-            let pods = app.pods.values();
-            pods.filter(|pod| {
-                pod.intent != PodIntent::Stopping
-                    && pod.node.as_ref().is_some_and(|node| node.as_str() == name)
-            })
-            .map(|pod| (pod.id, (app.id, pod.kind)))
-        });
-        self.orders = bound.collect();
-    }
-
     fn obey(&mut self, dice: &mut Dice, fate: fn(&mut Dice) -> Fate) {
-        for (&id, &(app, kind)) in &self.orders {
+        for (&id, &(app, kind)) in &self.orders.pods {
             if let Some(container) = self.running.get_mut(&id) {
                 container.live_on(dice, fate);
                 if container.word.starts_with("exit") {
@@ -161,7 +193,7 @@ impl Agent {
         let unwanted: Vec<_> = self
             .running
             .keys()
-            .filter(|id| !self.orders.contains_key(id))
+            .filter(|id| !self.orders.pods.contains_key(id))
             .copied()
             .collect();
         for id in unwanted {
@@ -175,31 +207,47 @@ impl Agent {
         }
     }
 
-    fn report(&self, name: &str, world: &mut World) {
-        let now = world.now;
-        // The plan this agent works on lacks them, and they are not there.
-        let ordered: BTreeSet<PodId> = self.orders.keys().copied().collect();
-        for app in world.snapshot.apps.values_mut() {
-            for pod in app.pods.values_mut() {
-                if pod.node.as_ref().is_none_or(|node| node.as_str() != name) {
-                    continue;
-                }
-                match self.running.get(&pod.id) {
-                    Some(container) => {
-                        assert_eq!(container.app, app.id);
-                        let is_news = pod.status.as_ref().is_none_or(|seen| {
-                            seen.phase != status(pod.id, container.word, now).phase
-                        });
-                        // The same crash was reported before, with the same time.
-                        if is_news && !(container.word.starts_with("crash") && pod.has_crashed()) {
-                            pod.status = Some(status(pod.id, container.word, now));
-                        }
+    /// Brings a report: mostly the newest, now and then an older one, or one once more.
+    fn deliver(&mut self, name: &str, world: &mut World, newest_plan: u64, dice: &mut Dice) {
+        if self.mail.is_empty() || dice.chance(5) {
+            return;
+        }
+        let which = match dice.chance(15) {
+            true => usize::try_from(dice.roll(self.mail.len() as u64)).unwrap(),
+            false => self.mail.len() - 1,
+        };
+        let report = self.mail[which].clone();
+        hear(name, world, &report, newest_plan);
+        if self.mail.len() >= MAIL_MAX || dice.chance(50) {
+            self.mail.clear();
+        }
+    }
+}
+
+/// What the controller makes of a report, whenever it was sent.
+fn hear(name: &str, world: &mut World, report: &Report, newest_plan: u64) {
+    let now = world.now;
+    for app in world.snapshot.apps.values_mut() {
+        for pod in app.pods.values_mut() {
+            if pod.node.as_ref().is_none_or(|node| node.as_str() != name) {
+                continue;
+            }
+            match report.running.get(&pod.id) {
+                Some(container) => {
+                    assert_eq!(container.app, app.id);
+                    let said = status(pod.id, container.word, now);
+                    let same = pod.status.as_ref().is_some_and(|it| it.phase == said.phase);
+                    // The same crash was reported before, with the same time.
+                    let crashed = container.word.starts_with("crash") && pod.has_crashed();
+                    if !same && !crashed && pod.is_news(&said) {
+                        pod.status = Some(said);
                     }
-                    None if pod.intent == PodIntent::Stopping && !ordered.contains(&pod.id) => {
-                        pod.gone = true;
-                    }
-                    None => {}
                 }
+                // The newest plan lacks it, its agent works on that, and it is not there.
+                None if pod.intent == PodIntent::Stopping && report.generation == newest_plan => {
+                    pod.gone = true;
+                }
+                None => {}
             }
         }
     }
