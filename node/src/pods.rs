@@ -11,7 +11,7 @@ use fairway_api::{ids::PodId, pods::PodPhase};
 use futures_util::StreamExt as _;
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,7 @@ pub(crate) async fn supervise(
                     continue;
                 }
                 _ = resync.tick() => supervisor.looked = false,
-                Some(ended) = supervisor.tasks.join_next() => supervisor.forget(ended.ok()),
+                Some(ended) = supervisor.tasks.join_next() => supervisor.forget(ended),
             }
             let now = orders.borrow_and_update().clone();
             match now {
@@ -201,10 +201,15 @@ impl Supervisor {
         }
     }
 
-    fn forget(&mut self, ended: Option<PodId>) {
+    fn forget(&mut self, ended: Result<PodId, JoinError>) {
         match ended {
-            Some(pod) => drop(self.pods.remove(&pod)),
-            None => tracing::error!("a pod's task failed; please report this"),
+            Ok(pod) => drop(self.pods.remove(&pod)),
+            // Its container is taken up anew, or it would stay whatever the orders say.
+            Err(error) => {
+                tracing::error!("a pod's task failed; please report this: {error}");
+                self.pods.retain(|_, pod| pod.task() != error.id());
+                self.looked = false;
+            }
         }
     }
 

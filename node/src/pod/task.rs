@@ -6,7 +6,7 @@ use chrono::Utc;
 use fairway_api::{ids::PodId, pods::PodSpec};
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinSet,
+    task::{Id, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::{
@@ -70,9 +70,15 @@ pub(crate) enum News {
 pub(crate) struct Handle {
     inbox: mpsc::Sender<News>,
     unwanted: CancellationToken,
+    task: Id,
 }
 
 impl Handle {
+    /// Which task it is, among those of the supervisor.
+    pub(crate) fn task(&self) -> Id {
+        self.task
+    }
+
     /// Passes news on, unless the task is too busy: then it will be told again.
     pub(crate) fn tell(&self, news: News) {
         drop(self.inbox.try_send(news));
@@ -117,11 +123,15 @@ pub(crate) fn spawn(
         terminal_gone: None,
         burying: Vec::new(),
     };
-    tasks.spawn(async move {
+    let running = tasks.spawn(async move {
         shutdown.run_until_cancelled(task.run(begin)).await;
         id
     });
-    Handle { inbox, unwanted }
+    Handle {
+        inbox,
+        unwanted,
+        task: running.id(),
+    }
 }
 
 type Background<T> = AbortOnDropHandle<T>;
@@ -225,9 +235,10 @@ impl Task {
                 self.looked(looked)
             }
             Some(seen) = next_result(&mut self.checking) => Some(seen),
-            Ok(()) = optional(&mut self.terminal_gone) => {
+            gone = optional(&mut self.terminal_gone) => {
                 self.terminal_gone = None;
-                Some(Seen::TerminalGone)
+                // A session that ended with its process has nothing to say.
+                gone.is_ok().then_some(Seen::TerminalGone)
             }
             Some(timer) = at(timer) => {
                 self.timers.remove(&timer);

@@ -31,6 +31,9 @@ async fn a_terminal_is_joined_resized_and_ends_with_the_exit_code() {
         !log.iter().any(|line| line.contains("got hello")),
         "sessions are not logged"
     );
+    // What its terminal left behind does not keep it.
+    machine.plan(&[]);
+    machine.until_gone(&pod).await;
 }
 
 #[tokio::test]
