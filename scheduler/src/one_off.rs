@@ -16,6 +16,9 @@ use crate::{
 /// How long a one-off pod is kept after its process ended, in seconds, so that whoever started it
 /// can still read how.
 pub const ONE_OFF_KEPT_SECS: i64 = 5 * 60;
+/// The same on a machine whose pods move elsewhere, in seconds: enough for who waits for the end, and
+/// little for who waits until the machine is empty.
+pub const ONE_OFF_KEPT_LEFT_SECS: i64 = 10;
 /// How long after its time to live a one-off pod is stopped here, in seconds, if its agent, which
 /// counts the same time, has not done it.
 pub const TIME_TO_LIVE_SLACK_SECS: i64 = 60;
@@ -50,7 +53,12 @@ fn is_over(pod: &Pod, pass: &mut Pass<'_>) -> bool {
             .as_ref()
             .and_then(|status| status.last_exit.as_ref());
         let ended_at = exit.map_or(pod.created_at, |exit| exit.at);
-        return pass.reached(ended_at + Duration::seconds(ONE_OFF_KEPT_SECS));
+        let kept = if pass.is_left(pod) {
+            ONE_OFF_KEPT_LEFT_SECS
+        } else {
+            ONE_OFF_KEPT_SECS
+        };
+        return pass.reached(ended_at + Duration::seconds(kept));
     }
     let refused = matches!(
         &pod.status,

@@ -85,6 +85,12 @@ impl<'a> Pass<'a> {
             || node.is_none_or(|node| node.state == NodeState::Lost && !self.held.contains(here))
     }
 
+    /// True when the pods of the pod's machine move elsewhere.
+    pub(crate) fn is_left(&self, pod: &Pod) -> bool {
+        let here = pod.node.as_ref().and_then(|name| self.nodes.get(name));
+        here.is_some_and(Node::is_left)
+    }
+
     /// The generation of the table that this plan publishes. Asking for it is what makes the plan
     /// publish one.
     pub(crate) fn publish(&mut self) -> u64 {
