@@ -288,7 +288,10 @@ impl Keeper {
                 });
             }
         }
-        let underlay = self.network.status.borrow().underlay;
+        let reached_at = self.network.status.borrow().underlay;
+        let mut peers = plan.peers.iter().map(|peer| peer.underlay);
+        let alike = |it: &IpAddr| reached_at.is_some_and(|at| at.is_ipv4() == it.is_ipv4());
+        let underlay = machine::source(reached_at, peers.find(alike));
         let wire = machine::wire_mtu(underlay).await;
         let addresses = Addresses {
             subnet: plan.subnet,

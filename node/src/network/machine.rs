@@ -88,6 +88,27 @@ pub(crate) fn underlay(controller: Option<(&str, u16)>) -> Option<IpAddr> {
     controller.or_else(|| towards(FAR_AWAY.parse().ok()?))
 }
 
+/// The address of its own that this machine sends from: `underlay`, or, where that is the address of
+/// a router in front of it, what the way to `peer` begins with.
+pub(crate) fn source(underlay: Option<IpAddr>, peer: Option<IpAddr>) -> Option<IpAddr> {
+    let underlay = underlay?;
+    if UdpSocket::bind((underlay, 0)).is_ok() {
+        return Some(underlay);
+    }
+    let any: SocketAddr = if underlay.is_ipv4() {
+        ([0; 4], 0).into()
+    } else {
+        ([0_u16; 8], 0).into()
+    };
+    let towards = |peer: IpAddr| {
+        let socket = UdpSocket::bind(any).ok()?;
+        // Nothing is sent.
+        socket.connect((peer, 9)).ok()?;
+        socket.local_addr().ok().map(|it| it.ip())
+    };
+    peer.and_then(towards).or(Some(underlay))
+}
+
 /// The largest packet that the wire with this address takes, in bytes.
 pub(crate) async fn wire_mtu(underlay: Option<IpAddr>) -> u32 {
     let Some(underlay) = underlay else {
@@ -277,5 +298,22 @@ fn command(program: &'static str) -> Command {
     match sbin.iter().find(|path| path.exists()) {
         Some(path) => Command::new(path),
         None => Command::new(program),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::source;
+
+    #[test]
+    fn what_is_sent_begins_at_an_address_of_this_machine() {
+        let here = Some([127, 0, 0, 2].into());
+        let peer = Some([127, 0, 0, 9].into());
+        assert_eq!(source(here, peer), here);
+        // Of a router in front of it: documentation has it, no machine does.
+        let outside = Some([203, 0, 113, 7].into());
+        assert_eq!(source(outside, peer), Some([127, 0, 0, 1].into()));
+        assert_eq!(source(outside, None), outside);
+        assert_eq!(source(None, peer), None);
     }
 }
