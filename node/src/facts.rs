@@ -17,6 +17,7 @@ use fairway_api::{
     placement::{Labels, NodeKind},
     sizes::Resources,
 };
+use serde::{Deserialize, Serialize};
 use tokio::{
     net::{UdpSocket, lookup_host},
     sync::OnceCell,
@@ -32,15 +33,30 @@ const ABOUT_SECS: u64 = 1;
 const MILLIS_PER_CORE: u32 = 1_000;
 
 /// What an operator says of a machine by the agent's flags.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Description {
     /// Defaults: what operators say later wins.
     pub labels: Labels,
     /// Instead of what the machine looks like.
     pub kind: Option<NodeKind>,
+    /// Where other machines reach it, instead of the address that it uses towards the controller.
+    pub underlay: Option<IpAddr>,
 }
 
 impl Description {
+    /// What was said before, where this says nothing.
+    #[must_use]
+    pub fn over(self, before: Self) -> Self {
+        let mut labels = before.labels;
+        labels.extend(self.labels);
+        Self {
+            labels,
+            kind: self.kind.or(before.kind),
+            underlay: self.underlay.or(before.underlay),
+        }
+    }
+
     /// The machine as it describes itself now.
     pub fn facts(&self) -> NodeFacts {
         NodeFacts {
@@ -164,4 +180,37 @@ fn pids() -> u32 {
     };
     let limits = ["pid_max", "threads-max"].into_iter().filter_map(limit);
     limits.min().unwrap_or(PIDS_DEFAULT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_now_wins_over_what_was_said_when_it_joined() {
+        let said = |labels: &[(&str, &str)], kind, underlay: Option<[u8; 4]>| Description {
+            labels: labels
+                .iter()
+                .map(|(key, value)| (key.parse().unwrap(), value.parse().unwrap()))
+                .collect(),
+            kind,
+            underlay: underlay.map(Into::into),
+        };
+        let joined = said(
+            &[("zone", "a"), ("disk", "ssd")],
+            Some(NodeKind::Vm),
+            Some([10, 0, 0, 1]),
+        );
+        assert_eq!(Description::default().over(joined.clone()), joined);
+        let now = said(&[("zone", "b")], Some(NodeKind::BareMetal), None);
+        let wanted = said(
+            &[("zone", "b"), ("disk", "ssd")],
+            Some(NodeKind::BareMetal),
+            Some([10, 0, 0, 1]),
+        );
+        assert_eq!(now.over(joined), wanted);
+        // Of an agent that did not keep it.
+        let nothing: Description = serde_json::from_str("{}").unwrap();
+        assert_eq!(nothing, Description::default());
+    }
 }

@@ -20,6 +20,8 @@ use fairway_api::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Description;
+
 pub use join::{Invitation, JoinError, join};
 pub(crate) use keep::keep_certificate;
 
@@ -35,6 +37,9 @@ pub struct Membership {
     /// Labels every container and network of this agent; differs from that of any other on the
     /// same engine.
     pub instance: String,
+    /// What was said of the machine when it joined, so that a service need not say it again.
+    #[serde(default)]
+    pub described: Description,
     /// Where controllers are, as HOST:PORT: first the one it joined through.
     pub controllers: Vec<String>,
     /// The cluster's certificate authority in PEM.

@@ -7,13 +7,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use fairway_api::{
     client::{Client, ClientCertificate, ClientError, Distrust, PinnedError, Trust},
     joining::{InvalidToken, IssuedCertificate, JoinRequest, JoinToken, Joined},
-    machines::NodeFacts,
     names::NodeName,
     secret::Secret,
 };
 use rcgen::{CertificateParams, KeyPair};
 
 use super::{Membership, MembershipError};
+use crate::facts::Description;
 
 /// What an operator typed.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Invitation {
     pub name: NodeName,
     /// Come back as the node that this directory was.
     pub rejoin: bool,
-    pub facts: NodeFacts,
+    pub description: Description,
     /// The label of everything that this agent makes on its engine.
     pub instance: String,
 }
@@ -91,6 +91,8 @@ pub async fn join(dir: &Path, invitation: Invitation) -> Result<Membership, Join
             source,
         })?;
     let key = KeyPair::generate().map_err(JoinError::Key)?;
+    let said_before = before.as_ref().map(|it| it.described.clone());
+    let described = invitation.description.over(said_before.unwrap_or_default());
     let request = JoinRequest {
         token: invitation.token.clone(),
         name: before
@@ -98,7 +100,7 @@ pub async fn join(dir: &Path, invitation: Invitation) -> Result<Membership, Join
             .map_or(invitation.name, |it| it.name.clone()),
         csr: signing_request(&key).map_err(JoinError::Key)?,
         rejoin: before.as_ref().map(|it| it.node),
-        facts: invitation.facts,
+        facts: described.facts(),
     };
     let controller = invitation.controller;
     let stranger = Arc::new(ClientCertificate::default());
@@ -111,7 +113,10 @@ pub async fn join(dir: &Path, invitation: Invitation) -> Result<Membership, Join
     let joined = client.join(&request).await;
     let joined = joined.map_err(|error| refusal(&controller, error))?;
     let instance = before.map_or(invitation.instance, |it| it.instance);
-    let membership = membership(joined, &key, controller, instance, Utc::now());
+    let membership = Membership {
+        described,
+        ..membership(joined, &key, controller, instance, Utc::now())
+    };
     membership.save(dir)?;
     membership.client()?;
     Ok(membership)
@@ -134,6 +139,7 @@ fn membership(
         node: joined.node,
         name: joined.name,
         instance,
+        described: Description::default(),
         controllers: vec![controller],
         authority: String::new(),
         certificate: String::new(),

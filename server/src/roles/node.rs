@@ -129,7 +129,7 @@ impl JoinArgs {
             token: Secret::new(self.token.trim()),
             name: self.name.unwrap_or_else(this_machine),
             rejoin: self.rejoin,
-            facts: self.run.description().facts(),
+            description: self.run.description(),
             instance: random_hex::<INSTANCE_BYTES>(),
             controller,
         };
@@ -155,19 +155,20 @@ impl RunArgs {
         let (client, certificate) = membership.client()?;
         let controller = membership.controllers.first();
         let controller = controller.context("the machine's membership names no controller")?;
+        let description = self.description().over(membership.described.clone());
         let agent = Agent::bind(fairway_node::Config {
             node: membership.name.clone(),
             instance: membership.instance.clone(),
             data_dir: self.data.clone(),
             client,
             docker_socket: self.engine.clone(),
-            underlay: match self.underlay {
+            underlay: match description.underlay {
                 Some(address) => Some(address),
                 // The controller's name leads nowhere; its address does.
                 None => address_towards(controller).await,
             },
             disk_reserve: self.disk_reserve.unwrap_or_default(),
-            description: self.description(),
+            description,
             membership: Some((membership, certificate)),
         })
         .await?;
@@ -185,6 +186,7 @@ impl RunArgs {
         Description {
             labels,
             kind: self.kind,
+            underlay: self.underlay,
         }
     }
 }
