@@ -65,6 +65,10 @@ pub struct Node {
     /// there is room, and from an agent that does not say.
     #[serde(default)]
     pub disk_pressure: Option<String>,
+    /// Until when its pods stay bound to it although it is lost, since too many machines were lost
+    /// with it.
+    #[serde(default)]
+    pub held_until: Option<DateTime<Utc>>,
     /// When its certificate ends, if it joined with one.
     pub certificate_expires_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,

@@ -287,6 +287,7 @@ fn shown(row: &NodeRow, heard: &Heard, loads: &Loads) -> Node {
         clock_ahead_secs: heard.clock_ahead(&row.name).map(|it| it.num_seconds()),
         silent_secs: last.map(|last| last.age.as_secs()),
         disk_pressure: status.and_then(|status| status.disk.pressure.clone()),
+        held_until: heard.held_until(&row.name),
         certificate_expires_at: row.certificate_until,
         created_at: row.created_at,
         updated_at: row.updated_at,

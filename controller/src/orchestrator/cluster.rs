@@ -1,7 +1,7 @@
 //! Our own machines: agents fetch their [`NodePlan`] by long poll and post their [`NodeStatus`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -9,10 +9,13 @@ use std::{
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use fairway_api::{
+    ids::PodId,
     images::RegistryAccess,
+    metrics::PodUsage,
     names::NodeName,
     nodes::{Capacity, HEARTBEAT_SECS, NodePlan, NodeStatus},
 };
+use fairway_scheduler::failure::MassFailure;
 
 use super::{Intent, NodeIntent, NodeSeen, Observation, Orchestrator, same_facts};
 use crate::{
@@ -38,6 +41,8 @@ pub struct Cluster {
     /// How far each machine's clock was ahead of ours when it last reported.
     clocks: Mutex<BTreeMap<NodeName, TimeDelta>>,
     plans: Mutex<BTreeMap<NodeName, Arc<Published<NodePlan>>>>,
+    /// What the loop decided last of machines that were lost together.
+    held: Mutex<MassFailure>,
     /// One row of numbers for all machines: each sees it grow. Only `apply` takes from it.
     generations: tokio::sync::Mutex<Generations>,
 }
@@ -47,6 +52,7 @@ pub struct Cluster {
 pub struct Heard {
     machines: BTreeMap<NodeName, Aged<Arc<NodeStatus>>>,
     clocks_ahead: BTreeMap<NodeName, TimeDelta>,
+    held: MassFailure,
     silence_counts: bool,
     lost_after: Duration,
 }
@@ -60,6 +66,12 @@ impl Heard {
     /// See [`Cluster::clock_ahead`].
     pub fn clock_ahead(&self, node: &NodeName) -> Option<TimeDelta> {
         self.clocks_ahead.get(node).copied()
+    }
+
+    /// Until when the pods of a lost machine stay bound to it, if they do.
+    pub fn held_until(&self, node: &NodeName) -> Option<DateTime<Utc>> {
+        let held = self.held.machines.contains(node);
+        self.held.until.filter(|_| held)
     }
 
     /// True for a machine that was silent for too long.
@@ -92,6 +104,7 @@ impl Cluster {
             reports: Reports::default(),
             clocks: Mutex::default(),
             plans: Mutex::default(),
+            held: Mutex::default(),
             generations: tokio::sync::Mutex::new(Generations::open(store, "nodes").await?),
         })
     }
@@ -118,6 +131,15 @@ impl Cluster {
             .note(status.node.clone(), Arc::new(status), differs)
     }
 
+    /// Drops what a machine says of the use of pods that are not in its orders: it speaks for its own
+    /// alone.
+    pub fn keep_own(&self, node: &NodeName, usage: &mut Vec<PodUsage>) {
+        let newest = self.plan(node).newest();
+        let own = newest.iter().flat_map(|plan| &plan.pods);
+        let own: HashSet<PodId> = own.map(|pod| pod.id).collect();
+        usage.retain(|it| own.contains(&it.pod));
+    }
+
     /// How far a machine's clock was ahead of ours when it last reported.
     pub fn clock_ahead(&self, node: &NodeName) -> Option<TimeDelta> {
         self.clocks().get(node).copied()
@@ -133,9 +155,15 @@ impl Cluster {
         Heard {
             machines: self.reports.all(),
             clocks_ahead: self.clocks().clone(),
+            held: self.held().clone(),
             silence_counts: self.silence_counts(),
             lost_after: self.lost_after,
         }
+    }
+
+    /// Notes which lost machines keep their pods for now.
+    pub fn hold(&self, failure: MassFailure) {
+        *self.held() = failure;
     }
 
     /// True once every machine that lives has had time to report.
@@ -151,6 +179,12 @@ impl Cluster {
             .lock()
             .expect("no code panics while it holds this lock")
             .remove(node);
+    }
+
+    fn held(&self) -> MutexGuard<'_, MassFailure> {
+        self.held
+            .lock()
+            .expect("no code panics while it holds this lock")
     }
 
     fn clocks(&self) -> MutexGuard<'_, BTreeMap<NodeName, TimeDelta>> {

@@ -153,6 +153,7 @@ pub(super) async fn mass_failure(
     if *told == now.machines {
         return Ok(());
     }
+    state.cluster.hold(now.clone());
     let News { kind, message } = silence(now);
     tracing::warn!("{message}");
     let mut tx = state.store.write_relaxed().await?;

@@ -118,6 +118,12 @@ fn note(node: &Node) -> String {
         (NodeState::Lost, None) => notes.push("silent since the controller started".into()),
         _ => {}
     }
+    if let Some(until) = node.held_until {
+        let until = until.format("%H:%M:%SZ");
+        notes.push(format!(
+            "many were lost with it, so its pods wait until {until}"
+        ));
+    }
     if let Some(secs) = node
         .clock_ahead_secs
         .filter(|it| it.abs() > CLOCK_SKEW_SECS_MAX)

@@ -77,7 +77,8 @@ async fn status(
     if let Some(facts) = &mut status.facts {
         limit_facts(facts);
     }
-    let usage = std::mem::take(&mut status.usage);
+    let mut usage = std::mem::take(&mut status.usage);
+    state.cluster.keep_own(&node, &mut usage);
     state.metrics.usage(usage, tokio::time::Instant::now());
     if let Some(why) = &mut status.disk.pressure {
         cut(why, FACT_BYTES_MAX);

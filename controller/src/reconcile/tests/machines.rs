@@ -65,6 +65,21 @@ async fn a_report_is_believed_only_from_the_machine_itself() {
 }
 
 #[tokio::test]
+async fn a_machine_speaks_only_for_what_its_own_pods_use() {
+    let platform = Platform::with_live_app("shop").await;
+    let (own, stranger) = (platform.pod("web.1"), fairway_api::ids::PodId::generate());
+    let usage = |pod| json!({ "pod": pod, "cpu_millis": 900, "memory_bytes": 1 });
+    let mut status = serde_json::to_value(platform.status()).unwrap();
+    status["usage"] = json!([usage(own), usage(stranger)]);
+    let path = "/internal/nodes/one/status";
+    let answer = platform.rig.call(NODE, "POST", path, status).await;
+    answer.expect(200);
+    let metrics = &platform.rig.state().metrics;
+    assert_eq!(metrics.used(own), Some((900.0, 1.0)));
+    assert_eq!(metrics.used(stranger), None);
+}
+
+#[tokio::test]
 async fn a_machine_gets_a_subnet_for_good_and_is_told_of_its_pods_apps() {
     let mut platform = Platform::with_live_app("shop").await;
     assert_eq!(platform.newest_plan().network, None, "its agent cannot");
