@@ -16,6 +16,8 @@ pub const LOG_BATCH_LINES_MAX: usize = 1_000;
 pub const LOG_SESSION_LINES_MAX: u32 = 10_000;
 /// What a session shows of the past when it does not say.
 pub const LOG_SESSION_LINES_DEFAULT: u32 = 100;
+/// What routers call themselves in the lines that they write of requests.
+pub const ROUTER_PROCESS: &str = "router";
 
 /// One line of an app's log, as nodes, routers and the controller hand it in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

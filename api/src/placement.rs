@@ -27,6 +27,12 @@ pub const ZONE_LABEL: &str = "zone";
 /// The label that names the pool of a machine: what an operator keeps apart for a purpose.
 pub const POOL_LABEL: &str = "pool";
 
+/// The label that lets a machine run a router, with the value [`ROUTER_LABEL_YES`]. It counts only if
+/// an operator set it: a router sees every app's requests.
+pub const ROUTER_LABEL: &str = "router";
+/// The value of [`ROUTER_LABEL`] that counts.
+pub const ROUTER_LABEL_YES: &str = "yes";
+
 /// The most label expressions, required and preferred each.
 pub const EXPRESSIONS_MAX: usize = 16;
 /// The most entries of each list of [`Placement`] other than expressions.

@@ -60,6 +60,7 @@ pub async fn update(state: &AppState, caller: &Caller, name: &str, patch: NodePa
         events::record(&mut tx, None, who, kind, &message).await?;
     }
     tx.commit().await?;
+    state.members.let_route(row.id, row.may_route());
     state.wake.nodes();
     Ok(())
 }
@@ -101,6 +102,7 @@ pub async fn remove(state: &AppState, caller: &Caller, name: &str, force: bool) 
     tx.commit().await?;
     state.members.remove(row.id);
     state.cluster.forget(&row.name);
+    state.routers.forget(&row.name);
     state.wake.nodes();
     Ok(node)
 }

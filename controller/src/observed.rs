@@ -78,6 +78,15 @@ impl<Name: Ord + Clone, Report: Clone> Reports<Name, Report> {
         is_news
     }
 
+    /// Notes a report of somebody of whom there is none yet. True when that was so.
+    pub fn note_first(&self, name: Name, report: impl FnOnce() -> Report) -> bool {
+        if self.last().by_name.contains_key(&name) {
+            return false;
+        }
+        // One that came meanwhile is newer than this, and no harm is done by either.
+        self.note(name, report(), |_, _| true)
+    }
+
     /// Counts somebody's last report as a new one.
     pub fn renew(&self, name: &Name) {
         let last = &mut *self.last();

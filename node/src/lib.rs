@@ -58,7 +58,9 @@ mod config;
 pub use agent::Agent;
 pub use config::{Config, DOCKER_SOCKET_DEFAULT};
 pub use facts::{Description, address_towards};
-pub use membership::{Invitation, JoinError, Membership, MembershipError, join};
+pub use membership::{
+    Invitation, JoinError, Membership, MembershipError, follow_certificate, join,
+};
 
 #[cfg(test)]
 mod testing;

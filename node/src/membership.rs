@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::facts::Description;
 
 pub use join::{Invitation, JoinError, join};
+pub use keep::follow_certificate;
 pub(crate) use keep::keep_certificate;
 
 /// The file's name in the agent's directory.

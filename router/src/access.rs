@@ -21,7 +21,7 @@ use chrono::{DateTime, Utc};
 use fairway_api::{
     client::{Client, ClientError},
     ids::AppId,
-    logs::{LOG_BATCH_LINES_MAX, LogLine, LogSource},
+    logs::{LOG_BATCH_LINES_MAX, LogLine, LogSource, ROUTER_PROCESS},
 };
 use http::{HeaderValue, Method, Uri};
 use tokio::{sync::mpsc, time::timeout};
@@ -318,7 +318,7 @@ impl Line {
             app: self.app,
             at: self.at,
             source: LogSource::Fairway,
-            process: "router".into(),
+            process: ROUTER_PROCESS.into(),
             pod: None,
             text: self.text,
         }

@@ -164,6 +164,13 @@ impl Tables {
         self.generation.load(SeqCst)
     }
 
+    /// Resolves when there is a table.
+    pub(crate) async fn first(&self) {
+        let mut swaps = self.swaps();
+        // The sender lives as long as this does.
+        drop(swaps.wait_for(|generation| *generation > 0).await);
+    }
+
     /// Milliseconds on this router's own clock; the measure of ejections.
     pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)

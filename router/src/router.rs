@@ -12,7 +12,10 @@ use std::{
 use anyhow::Context as _;
 use fairway_api::{client::Client, names::RouterName};
 use futures_util::future::try_join_all;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,6 +28,10 @@ use crate::{
 /// How long requests may go on after the router was told to stop: what service managers commonly
 /// give a process before they kill it is 90 s, and an ordinary request is done by then.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long connections wait in the queue of a router that starts without any table: one from a
+/// controller that lives is there in a moment, and without it every answer is an error.
+const FIRST_TABLE_MAX: Duration = Duration::from_secs(5);
 
 /// What a router needs to know.
 #[derive(Debug)]
@@ -98,7 +105,11 @@ impl Router {
         self.local_addr
     }
 
-    /// Serves until `shutdown`, then finishes what is open within the drain deadline.
+    /// Serves until `shutdown`, or until the controller wants no router here any more, then finishes
+    /// what is open within the drain deadline.
+    ///
+    /// # Errors
+    /// When the controller refused it, or a worker failed.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self {
             sync,
@@ -111,11 +122,18 @@ impl Router {
         let stopping = shutdown.child_token();
         // A future that is dropped must not leave its threads behind.
         let _stop_threads = stopping.clone().drop_guard();
-        let workers = sockets.into_iter().enumerate().map(|(number, socket)| {
-            let worker = Worker::new(sync.tables.clone(), access.clone(), stopping.clone());
-            in_thread(number, move || worker.run(socket, drain_deadline))
-        });
-        let workers = try_join_all(workers.collect::<anyhow::Result<Vec<_>>>()?);
+        let refused = stopping.clone();
+        let tables = sync.tables.clone();
+        let lines_of = access.clone();
+        let workers = async move {
+            let first = timeout(FIRST_TABLE_MAX, tables.first());
+            drop(stopping.run_until_cancelled(first).await);
+            let workers = sockets.into_iter().enumerate().map(|(number, socket)| {
+                let worker = Worker::new(tables.clone(), lines_of.clone(), stopping.clone());
+                in_thread(number, move || worker.run(socket, drain_deadline))
+            });
+            try_join_all(workers.collect::<anyhow::Result<Vec<_>>>()?).await
+        };
         let log_ends = CancellationToken::new();
         let delivery = tokio::spawn(access::deliver(
             lines,
@@ -124,9 +142,15 @@ impl Router {
             log_ends.clone(),
         ));
         // While requests drain the controller still has to hear of it.
+        tokio::pin!(workers);
         let ended = tokio::select! {
-            ended = workers => ended.map(drop),
-            never = sync.run() => match never {},
+            ended = &mut workers => ended.map(drop),
+            refusal = sync.run() => {
+                // What is open ends well all the same.
+                refused.cancel();
+                let ended = workers.await.map(drop);
+                ended.and(Err(refusal).context("the controller wants no router here"))
+            }
         };
         log_ends.cancel();
         delivery.await.context("hand in the last access lines")?;

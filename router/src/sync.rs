@@ -14,7 +14,8 @@ use std::{
 
 use anyhow::Context as _;
 use fairway_api::{
-    client::Client,
+    client::{Client, ClientError},
+    error::ErrorId,
     names::RouterName,
     nodes::HEARTBEAT_SECS,
     routes::{RouteTable, RouterStatus, WakeNotice},
@@ -47,9 +48,13 @@ impl Sync {
         data_dir.join(FILE_NAME)
     }
 
-    /// Follows the controller for ever.
-    pub(crate) async fn run(&self) -> Infallible {
-        tokio::join!(self.fetch(), self.report(), self.wake()).0
+    /// Follows the controller until that wants no router here any more; why it does not.
+    pub(crate) async fn run(&self) -> ClientError {
+        tokio::select! {
+            refusal = self.fetch() => refusal,
+            never = self.report() => match never {},
+            never = self.wake() => match never {},
+        }
     }
 
     /// Says at once when requests wait for an app without pods, and again as long as they do: the
@@ -71,7 +76,7 @@ impl Sync {
         }
     }
 
-    async fn fetch(&self) -> Infallible {
+    async fn fetch(&self) -> ClientError {
         let mut reachable = true;
         loop {
             match self
@@ -88,6 +93,11 @@ impl Sync {
                         tracing::warn!("{refused}");
                         sleep(RETRY).await;
                     }
+                }
+                Err(error) if is_refusal(&error) => {
+                    // What it says is nobody's truth any more, also after a restart.
+                    drop(std::fs::remove_file(&self.file));
+                    return error;
                 }
                 Err(error) => {
                     if std::mem::replace(&mut reachable, false) {
@@ -147,6 +157,13 @@ impl Sync {
             }
         }
     }
+}
+
+/// True when the controller was reached and wants no router here: its machine was removed, or an
+/// operator does not let it route.
+fn is_refusal(error: &ClientError) -> bool {
+    let id = error.api().map(|error| error.id);
+    matches!(id, Some(ErrorId::Removed | ErrorId::Forbidden))
 }
 
 /// Writes the table beside the old one and puts it in its place, so that a crash leaves one or the

@@ -8,11 +8,13 @@ use fairway_api::{
     error::ErrorId,
     ids::NodeId,
     joining::{CertificateRequest, JoinRequest, JoinToken, Joined},
+    logs::{LogLine, LogSource},
     machines::{NodeFacts, NodeState},
-    names::NodeName,
+    names::{NodeName, RouterName},
     network::NetworkStatus,
     nodes::{Capacity, NodeStatus, PROTOCOL, PROTOCOL_HEADER},
     placement::NodeKind,
+    routes::{RouteTable, RouterStatus},
     secret::Secret,
     sizes::Resources,
 };
@@ -476,6 +478,90 @@ async fn a_machine_short_of_disk_is_shown_and_told_of_once() {
     let events = port.events().await;
     let of_disk: Vec<_> = events.iter().filter(|it| it.contains("disk")).collect();
     assert_eq!(of_disk, ["node.disk-pressure", "node.disk-relieved"]);
+}
+
+#[tokio::test]
+async fn a_router_runs_where_an_operator_lets_it() {
+    let port = Port::open().await;
+    let machine = port.machine("two").await;
+    let other = port.machine("three").await;
+    let name: RouterName = "two".parse().unwrap();
+    let empty = RouteTable {
+        generation: 1,
+        routes: vec![],
+    };
+    let routers = &port.rig.state().routers;
+    routers.table.publish(Arc::new(empty));
+    let app = port.rig.app("shop").await["id"].clone();
+    let line = |process: &str| LogLine {
+        app: serde_json::from_value(app.clone()).unwrap(),
+        at: Utc::now(),
+        source: LogSource::Fairway,
+        process: process.into(),
+        pod: None,
+        text: "method=GET".into(),
+    };
+    let table = async || machine.client.route_table(&name, 0).await;
+    let label = async |value: Value| {
+        let patch = json!({ "labels": { "router": value } });
+        let admin = &port.rig.admin;
+        let labelled = port.rig.call(admin, "PATCH", "/nodes/two", patch).await;
+        labelled.expect(200);
+    };
+
+    // What a machine says of itself does not count.
+    let mut said = status("two");
+    let labels = &mut said.facts.as_mut().unwrap().labels;
+    labels.insert("router".parse().unwrap(), "yes".parse().unwrap());
+    machine.client.report_node(&said).await.unwrap();
+    let (id, text) = refused(table().await);
+    assert_eq!(id, ErrorId::Forbidden);
+    assert!(text.contains("No router may run on two"), "{text}");
+    refused(machine.client.send_logs(&[line("router")]).await);
+
+    label(json!("yes")).await;
+    assert_eq!(table().await.unwrap().unwrap().generation, 1);
+    // It counts before it has reported: it may send requests already.
+    assert_eq!(routers.reports.all()[&name].report.generation, 0);
+    let mut report = RouterStatus {
+        router: name.clone(),
+        generation: 1,
+        draining: BTreeMap::new(),
+        traffic: BTreeMap::new(),
+        canaries: BTreeMap::new(),
+    };
+    machine.client.report_router(&report).await.unwrap();
+    assert_eq!(routers.reports.all()[&name].report.generation, 1);
+    machine.client.send_logs(&[line("router")]).await.unwrap();
+    let (id, _) = refused(machine.client.send_logs(&[line("web.1")]).await);
+    assert_eq!(
+        id,
+        ErrorId::Forbidden,
+        "it routes, and runs no pod of the app"
+    );
+
+    // For itself alone.
+    report.router = "three".parse().unwrap();
+    assert_eq!(
+        refused(machine.client.report_router(&report).await).0,
+        ErrorId::Forbidden
+    );
+    let theirs = other.client.route_table(&name, 0).await;
+    assert_eq!(refused(theirs).0, ErrorId::Forbidden);
+
+    label(Value::Null).await;
+    assert_eq!(refused(table().await).0, ErrorId::Forbidden);
+    label(json!("yes")).await;
+    table().await.unwrap();
+    let gone = port
+        .rig
+        .call(&port.rig.admin, "DELETE", "/nodes/two", Value::Null);
+    gone.await.expect(200);
+    assert_eq!(refused(table().await).0, ErrorId::Removed);
+    assert!(
+        !routers.reports.all().contains_key(&name),
+        "nobody waits for it"
+    );
 }
 
 #[tokio::test]

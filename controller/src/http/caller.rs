@@ -7,11 +7,15 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use fairway_api::names::{BuilderName, NodeName};
+use fairway_api::{
+    names::{BuilderName, NodeName, RouterName},
+    placement::{ROUTER_LABEL, ROUTER_LABEL_YES},
+};
 
 use super::extract;
 use crate::{
     auth::{self, Caller, Presented},
+    cluster_port::peer::Peer,
     config::Role,
     problem::{Answer, Problem},
     state::AppState,
@@ -183,19 +187,33 @@ impl<S: Send + Sync> FromRequestParts<S> for OwnNode {
     }
 }
 
-/// The router named `{name}` in the path, calling for itself.
+/// The router named `{name}` in the path, calling for itself. The router of a machine that joined has
+/// the machine's name and certificate.
 #[derive(Debug)]
-pub(crate) struct OwnRouter(pub fairway_api::names::RouterName);
+pub(crate) struct OwnRouter(pub RouterName);
 
-impl<S: Send + Sync> FromRequestParts<S> for OwnRouter {
+impl FromRequestParts<AppState> for OwnRouter {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Answer<Self> {
         let AnyRole(role) = AnyRole::from_request_parts(parts, state).await?;
         let named = extract::segment(parts, state, "name").await?;
-        match role {
-            Role::Router(name) if name.as_str() == named => Ok(Self(name)),
-            Role::Router(_) => Err(Problem::forbidden("A router may only act for itself.")),
+        match (role, parts.extensions.get::<Peer>()) {
+            (Role::Router(name), _) if name.as_str() == named => Ok(Self(name)),
+            (Role::Node(name), Some(peer)) if name.as_str() == named => {
+                if state.members.may_route(peer.id) {
+                    let name = named.parse();
+                    return name.map(Self).map_err(|_| Problem::not_found("router"));
+                }
+                Err(
+                    Problem::forbidden(format!("No router may run on {name}.")).hint(format!(
+                        "If it should: fairway nodes:label {name} {ROUTER_LABEL}={ROUTER_LABEL_YES}"
+                    )),
+                )
+            }
+            (Role::Router(_), _) | (Role::Node(_), Some(_)) => {
+                Err(Problem::forbidden("A router may only act for itself."))
+            }
             _ => Err(Problem::forbidden("Only routers may do this.")),
         }
     }

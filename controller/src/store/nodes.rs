@@ -9,7 +9,7 @@ use fairway_api::{
     machines::NodeFacts,
     names::{LabelKey, LabelValue, NodeName, SizeName},
     nodes::Capacity,
-    placement::{Labels, Taint},
+    placement::{Labels, ROUTER_LABEL, ROUTER_LABEL_YES, Taint},
 };
 use sqlx::{query, sqlite::SqliteRow};
 
@@ -51,6 +51,12 @@ impl NodeRow {
             }
         }
         labels
+    }
+
+    /// True if an operator lets a router run on it. What its agent says does not count.
+    pub fn may_route(&self) -> bool {
+        let said = self.own_labels.get(ROUTER_LABEL).and_then(Option::as_ref);
+        said.is_some_and(|value| value.as_str() == ROUTER_LABEL_YES)
     }
 
     fn read(row: &SqliteRow) -> Result<Self, StoreError> {

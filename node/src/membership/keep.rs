@@ -19,6 +19,9 @@ use super::{Membership, join::signing_request};
 
 /// The longest sleep before the clock is looked at again, in seconds: it may have been set.
 const LOOK_SECS: u64 = 60 * 60;
+/// How often another process looks for a certificate that the agent has renewed, in seconds: the old
+/// one counts for days more.
+const FOLLOW_SECS: u64 = 60;
 /// Pause after a try that failed, in seconds: there are days left, and nobody must be flooded.
 const AGAIN_SECS: u64 = 60;
 
@@ -45,6 +48,29 @@ pub(crate) async fn keep_certificate(
                 sleep(Duration::from_secs(AGAIN_SECS)).await;
             }
         }
+    }
+}
+
+/// Takes over, for ever, each certificate that the machine's agent has renewed: for another process
+/// of Fairway on the machine.
+pub async fn follow_certificate(dir: PathBuf, certificate: Arc<ClientCertificate>) {
+    let mut in_use = String::new();
+    loop {
+        match Membership::load(&dir) {
+            Ok(membership) if membership.certificate != in_use => {
+                match certificate.set(&membership.certificate, &membership.key) {
+                    Ok(()) => in_use = membership.certificate,
+                    Err(error) => tracing::error!(
+                        "cannot use the machine's certificate: {:#}",
+                        anyhow::Error::from(error)
+                    ),
+                }
+            }
+            Ok(_) => {}
+            // The one in use counts for days more, if the machine is still part of the cluster.
+            Err(error) => tracing::error!("{:#}", anyhow::Error::from(error)),
+        }
+        sleep(Duration::from_secs(FOLLOW_SECS)).await;
     }
 }
 

@@ -20,6 +20,7 @@ use axum::{
 };
 use fairway_api::{
     client::Client,
+    error::{ApiError, ErrorId},
     logs::LogLine,
     routes::{RouteTable, RouterStatus, WakeNotice},
     secret::Secret,
@@ -48,6 +49,8 @@ pub(crate) struct Known {
     pub(crate) polls: watch::Sender<usize>,
     /// Answers with the table at once, whatever generation the router has.
     pub(crate) ignores_after: AtomicBool,
+    /// Wants no router: answers so when the table is asked for.
+    pub(crate) wants_none: watch::Sender<bool>,
     /// Statuses to answer the next log batches with, instead of taking them.
     pub(crate) refuse_logs: std::sync::Mutex<VecDeque<StatusCode>>,
 }
@@ -221,12 +224,21 @@ async fn table(
         return StatusCode::UNAUTHORIZED.into_response();
     }
     state.polls.send_modify(|polls| *polls += 1);
+    let mut unwanted = state.wants_none.subscribe();
+    let refused = async { unwanted.wait_for(|unwanted| *unwanted).await.is_ok() };
     let any = state.ignores_after.load(SeqCst);
     let mut tables = state.table.subscribe();
     let newer = tables.wait_for(|table| any || table.generation > after);
-    match timeout(LONG_POLL, newer).await {
-        Ok(table) => Json(table.unwrap().clone()).into_response(),
-        Err(_) => StatusCode::NO_CONTENT.into_response(),
+    tokio::select! {
+        biased;
+        true = refused => {
+            let error = ApiError::new(ErrorId::Removed, "edge-1 was removed from the cluster.");
+            (StatusCode::FORBIDDEN, Json(error)).into_response()
+        }
+        newer = timeout(LONG_POLL, newer) => match newer {
+            Ok(table) => Json(table.unwrap().clone()).into_response(),
+            Err(_) => StatusCode::NO_CONTENT.into_response(),
+        },
     }
 }
 

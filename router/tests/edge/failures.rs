@@ -94,6 +94,18 @@ async fn a_router_without_a_table_says_that_it_starts() {
 }
 
 #[tokio::test]
+async fn a_request_before_the_first_table_waits_for_it() {
+    let pod = Pod::start("pod").await;
+    let mut edge = Edge::start(Controller::away().await, tempfile::tempdir().unwrap(), WAIT).await;
+    let mut wire = Wire::connect(edge.address).await;
+    wire.send("GET / HTTP/1.1\r\nHost: shop.localhost\r\n\r\n")
+        .await;
+    edge.controller.come_back();
+    edge.install(1, vec![shop(&[(1, pod.address)])]).await;
+    assert_eq!(wire.reply().await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn a_refused_connection_goes_to_another_pod_whatever_the_method() {
     let pod = Pod::start("pod").await;
     let edge = Edge::shop(&[(1, closed().await), (2, pod.address), (3, closed().await)]).await;

@@ -64,6 +64,31 @@ async fn what_does_not_end_is_closed_at_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_router_that_is_not_wanted_any_more_finishes_what_is_open_and_ends() {
+    let pod = Pod::start("pod").await;
+    let mut edge = Edge::shop(&[(1, pod.address)]).await;
+    let mut open = Wire::connect(edge.address).await;
+    open.send("GET /held HTTP/1.1\r\nHost: shop.localhost\r\n\r\n")
+        .await;
+    pod.busy_with(1).await;
+    edge.controller.state.wants_none.send_replace(true);
+    while TcpStream::connect(edge.address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    pod.hold.add_permits(1);
+    assert_eq!(open.reply().await.unwrap().status, 200);
+    let ended = tokio::time::timeout(WAIT, edge.running.take().unwrap());
+    let ended = ended.await.expect("the router ends").unwrap();
+    let error = format!("{:#}", ended.unwrap_err());
+    assert!(error.contains("was removed from the cluster"), "{error}");
+    let kept = edge.data.path().join("route-table.json");
+    assert!(
+        !kept.exists(),
+        "its table would serve again after a restart"
+    );
+}
+
+#[tokio::test]
 async fn a_router_that_is_dropped_leaves_nothing_behind() {
     let pod = Pod::start("pod").await;
     let mut edge = Edge::shop(&[(1, pod.address)]).await;

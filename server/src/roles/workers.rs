@@ -1,16 +1,22 @@
-//! `fairway builder` and `fairway router`: roles that obey a controller on the same machine.
+//! `fairway builder` and `fairway router`: roles that obey a controller on the same machine. A router
+//! also obeys one elsewhere, as that of a machine that joined.
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use fairway_api::names::{BuilderName, RouterName};
+use fairway_api::{
+    client::Client,
+    names::{BuilderName, RouterName},
+};
 use fairway_builder::{BUILDS_AT_ONCE_DEFAULT, BuildSettings, Builder};
+use fairway_node::{Membership, follow_certificate};
 use fairway_router::{DRAIN_DEADLINE, Router};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
-use super::arguments::ControllerLink;
+use super::arguments::{ControllerLink, read_secret};
 use crate::up;
 
 /// Flags of `fairway builder`.
@@ -72,12 +78,32 @@ impl BuilderArgs {
 
 /// Flags of `fairway router`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  fairway nodes:label edge-1 router=yes          # an operator lets the machine edge-1 route
+  fairway router --node /var/lib/fairway-node --data /var/lib/fairway-router   # on edge-1")]
 pub struct RouterArgs {
-    #[command(flatten)]
-    link: ControllerLink,
-    /// Under which name the controller knows it
-    #[arg(long, value_name = "NAME")]
-    name: RouterName,
+    /// Be the router of this machine, which has joined and whose agent keeps its certificate here
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["controller", "token_file", "name"])]
+    node: Option<PathBuf>,
+    /// Where the controller's API is, on the same machine
+    #[arg(
+        long,
+        env = "FAIRWAY_CONTROLLER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7000"
+    )]
+    controller: Url,
+    /// File with this role's token, as it stands in the controller's identity.toml
+    #[arg(
+        long,
+        env = "FAIRWAY_TOKEN_FILE",
+        value_name = "FILE",
+        required_unless_present = "node"
+    )]
+    token_file: Option<PathBuf>,
+    /// Under which name the controller knows it [with --node: the machine's]
+    #[arg(long, value_name = "NAME", required_unless_present = "node")]
+    name: Option<RouterName>,
     /// Keep the last route table here
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
@@ -90,12 +116,38 @@ impl RouterArgs {
     /// Runs the router until `shutdown`.
     ///
     /// # Errors
-    /// When the address is taken or the directory cannot be used.
+    /// When the address is taken or the directory cannot be used, or when the controller wants no
+    /// router here.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Some(dir) = self.node.clone() else {
+            let token = self
+                .token_file
+                .as_deref()
+                .context("--token-file is missing")?;
+            let client = Client::new(self.controller.clone(), Some(read_secret(token)?));
+            let name = self.name.clone().context("--name is missing")?;
+            return self.route(name, client, shutdown).await;
+        };
+        let membership = Membership::load(&dir)?;
+        let (client, certificate) = membership.client()?;
+        let name = membership.name.as_str().parse()?;
+        let following = follow_certificate(dir, certificate);
+        tokio::select! {
+            ended = self.route(name, client, shutdown) => ended,
+            () = following => Ok(()),
+        }
+    }
+
+    async fn route(
+        self,
+        name: RouterName,
+        client: Client,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
         let router = Router::bind(fairway_router::Config {
-            name: self.name,
+            name,
             data_dir: self.data,
-            client: self.link.client()?,
+            client,
             listen_http: self.listen_http,
             workers: None,
             drain_deadline: DRAIN_DEADLINE,

@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use fairway_api::{
     ids::AppId,
-    logs::{LOG_BATCH_LINES_MAX, LOG_LINE_BYTES_MAX, LogLine},
+    logs::{LOG_BATCH_LINES_MAX, LOG_LINE_BYTES_MAX, LogLine, ROUTER_PROCESS},
     names::NodeName,
 };
 use tokio::time::Instant;
 
 use crate::{
+    cluster_port::peer::Peer,
     config::Role,
     http::{
         caller::AnyRole,
@@ -33,6 +34,8 @@ async fn append(
     AnyRole(role): AnyRole,
     request: axum::extract::Request,
 ) -> Answer<StatusCode> {
+    let peer = request.extensions().get::<Peer>();
+    let routes = peer.is_some_and(|peer| state.members.may_route(peer.id));
     let body = read_body(request.into_body(), BATCH_BYTES_MAX).await?;
     let mut lines: Vec<LogLine> = extract::parse_json(&body)?;
     if lines.len() > LOG_BATCH_LINES_MAX {
@@ -43,7 +46,13 @@ async fn append(
     let known = existing(&state, lines.iter().map(|line| line.app).collect()).await?;
     lines.retain(|line| known.contains(&line.app));
     if let Role::Node(node) = &role {
-        keep_own(&state, node, &mut lines).await?;
+        // A router on the machine tells of the requests to all apps.
+        let of_router = |line: &mut LogLine| routes && line.process == ROUTER_PROCESS;
+        let of_requests: Vec<LogLine> = lines.extract_if(.., of_router).collect();
+        if !lines.is_empty() {
+            keep_own(&state, node, &mut lines).await?;
+        }
+        lines.extend(of_requests);
     }
     state.logs.append(lines).await;
     Ok(StatusCode::NO_CONTENT)

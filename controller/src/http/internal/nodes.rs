@@ -53,6 +53,12 @@ pub(super) struct After {
     after: u64,
 }
 
+impl After {
+    pub(super) fn generation(&self) -> u64 {
+        self.after
+    }
+}
+
 async fn plan(
     State(state): State<AppState>,
     OwnNode(node): OwnNode,

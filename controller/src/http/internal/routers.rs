@@ -33,9 +33,12 @@ pub(super) fn routes() -> Router<AppState> {
 
 async fn table(
     State(state): State<AppState>,
-    OwnRouter(_): OwnRouter,
+    OwnRouter(router): OwnRouter,
     Query(after): Query<After>,
 ) -> Response {
+    if state.routers.meet(&router, after.generation()) {
+        state.wake.reported();
+    }
     newer(&state, &state.routers.table, &after, || {
         state.wake.reported()
     })
