@@ -3,11 +3,16 @@
 
 mod joined;
 mod leftovers;
+mod load;
 mod machines;
+mod nat;
 mod platform;
+mod power;
 mod repository;
 
-pub use joined::{JoinedNode, change_json};
+pub use joined::{JoinedNode, PodContainer, change_json};
+pub use load::Load;
 pub use machines::{Machine, Machines};
+pub use nat::Nat;
 pub use platform::{Platform, eventually};
 pub use repository::{Pushed, Repository};

@@ -9,6 +9,7 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -36,12 +37,20 @@ pub struct Machines {
 #[derive(Debug)]
 pub struct Machine {
     /// Holds the namespace open.
-    holder: Child,
-    engine: Child,
-    home: PathBuf,
+    holder: Mutex<Child>,
+    engine: Mutex<Child>,
+    pub(crate) home: PathBuf,
+    pub(crate) place: Place,
+}
+
+/// Where a machine is plugged in.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) wire: String,
     /// This machine's end of the cable to it.
-    cable: String,
-    address: Ipv4Addr,
+    pub(crate) cable: String,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) gateway: Ipv4Addr,
 }
 
 impl Machines {
@@ -61,7 +70,7 @@ impl Machines {
             let machine = machines.machine(index)?;
             machines.machines.push(machine);
         }
-        for machine in &mut machines.machines {
+        for machine in &machines.machines {
             machine.wait_for_engine()?;
         }
         Ok(machines)
@@ -101,43 +110,51 @@ impl Machines {
     fn machine(&self, index: u8) -> anyhow::Result<Machine> {
         let home = self.home.path().join(index.to_string());
         fs::create_dir(&home)?;
-        let holder = Command::new("unshare")
-            .args(["--net", "--", "sleep", "infinity"])
-            .stdin(Stdio::null())
-            .spawn()
-            .context("start unshare")?;
-        let (cable, address) = (format!("{}-{index}", self.wire), self.address(index));
-        let pid = holder.id();
-        let prepared = own_namespace(pid).and_then(|()| self.plug_in(pid, &cable, address));
-        let engine = prepared.and_then(|()| engine(pid, &home));
-        match engine {
-            Ok(engine) => Ok(Machine {
-                holder,
-                engine,
-                home,
-                cable,
-                address,
-            }),
-            Err(error) => {
-                end(holder, "-KILL");
-                Err(error)
-            }
+        let place = Place {
+            wire: self.wire.clone(),
+            cable: format!("{}-{index}", self.wire),
+            address: self.address(index),
+            gateway: self.host(),
+        };
+        let (holder, engine) = switch_on(&place, &home)?;
+        Ok(Machine {
+            holder: Mutex::new(holder),
+            engine: Mutex::new(engine),
+            home,
+            place,
+        })
+    }
+}
+
+/// A network namespace that is plugged in, and an engine in it that starts.
+pub(crate) fn switch_on(place: &Place, home: &Path) -> anyhow::Result<(Child, Child)> {
+    let holder = namespace()?;
+    let pid = holder.id();
+    let started = place.plug_in(pid).and_then(|()| engine(pid, home));
+    match started {
+        Ok(engine) => Ok((holder, engine)),
+        Err(error) => {
+            end(holder);
+            Err(error)
         }
     }
+}
 
-    fn plug_in(&self, pid: u32, cable: &str, address: Ipv4Addr) -> anyhow::Result<()> {
-        let pid_text = pid.to_string();
+impl Place {
+    /// Lays a cable from the wire into the namespace of a process.
+    pub(crate) fn plug_in(&self, pid: u32) -> anyhow::Result<()> {
+        let (cable, pid_text) = (self.cable.as_str(), pid.to_string());
         let peer = ["type", "veth", "peer", "name", "eth0", "netns", &pid_text];
         run(&[&["ip", "link", "add", cable][..], &peer].concat())?;
         run(&["ip", "link", "set", cable, "master", &self.wire, "up"])?;
-        let (address, gateway) = (format!("{address}/24"), self.host().to_string());
+        let (address, gateway) = (format!("{}/24", self.address), self.gateway.to_string());
         for words in [
             &["ip", "link", "set", "lo", "up"][..],
             &["ip", "address", "add", &address, "dev", "eth0"],
             &["ip", "link", "set", "eth0", "up"],
             &["ip", "route", "add", "default", "via", &gateway],
         ] {
-            run(&[&[&*nsenter(pid)[0], &*nsenter(pid)[1]], words].concat())?;
+            run_in(pid, words)?;
         }
         Ok(())
     }
@@ -146,7 +163,7 @@ impl Machines {
 impl Machine {
     /// Its address on the wire.
     pub fn address(&self) -> Ipv4Addr {
-        self.address
+        self.place.address
     }
 
     /// Its engine's socket.
@@ -156,7 +173,7 @@ impl Machine {
 
     /// A command that runs in its network.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let [nsenter, namespace] = nsenter(self.holder.id());
+        let [nsenter, namespace] = nsenter(self.holder().id());
         let mut command = Command::new(nsenter);
         command.arg(namespace).arg(program);
         command
@@ -171,13 +188,21 @@ impl Machine {
     /// Pulls the cable, or plugs it in again.
     pub fn connect(&self, connected: bool) -> anyhow::Result<()> {
         let state = if connected { "up" } else { "down" };
-        run(&["ip", "link", "set", &self.cable, state]).map(drop)
+        run(&["ip", "link", "set", &self.place.cable, state]).map(drop)
     }
 
-    fn wait_for_engine(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn holder(&self) -> MutexGuard<'_, Child> {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn engine(&self) -> MutexGuard<'_, Child> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn wait_for_engine(&self) -> anyhow::Result<()> {
         let started = Instant::now();
         while self.docker(&["version"]).is_err() {
-            if let Some(status) = self.engine.try_wait()? {
+            if let Some(status) = self.engine().try_wait()? {
                 bail!("the engine ended with {status}:\n{}", self.engine_log());
             }
             if started.elapsed() > ENGINE_START_MAX {
@@ -194,7 +219,7 @@ impl Machine {
 }
 
 /// Starts an engine of its own: nothing of it is shared with this machine's.
-fn engine(pid: u32, home: &Path) -> anyhow::Result<Child> {
+pub(crate) fn engine(pid: u32, home: &Path) -> anyhow::Result<Child> {
     let log = fs::File::create(home.join("log"))?;
     let [nsenter, namespace] = nsenter(pid);
     let path = |name: &str| home.join(name).display().to_string();
@@ -240,6 +265,22 @@ fn nsenter(pid: u32) -> [String; 2] {
     ["nsenter".into(), format!("--net=/proc/{pid}/ns/net")]
 }
 
+/// A process that holds a network namespace of its own open.
+pub(crate) fn namespace() -> anyhow::Result<Child> {
+    let holder = Command::new("unshare")
+        .args(["--net", "--", "sleep", "infinity"])
+        .stdin(Stdio::null())
+        .spawn()
+        .context("start unshare")?;
+    match own_namespace(holder.id()) {
+        Ok(()) => Ok(holder),
+        Err(error) => {
+            end(holder);
+            Err(error)
+        }
+    }
+}
+
 /// Waits until `unshare` has left our namespace.
 fn own_namespace(pid: u32) -> anyhow::Result<()> {
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net"));
@@ -252,6 +293,12 @@ fn own_namespace(pid: u32) -> anyhow::Result<()> {
         pause();
     }
     Ok(())
+}
+
+/// Runs a command in the network namespace of a process.
+pub(crate) fn run_in(pid: u32, words: &[&str]) -> anyhow::Result<String> {
+    let [nsenter, namespace] = nsenter(pid);
+    run(&[&[nsenter.as_str(), namespace.as_str()], words].concat())
 }
 
 /// Makes a wire that no other test uses: the kernel lets only one have the name.
@@ -274,7 +321,12 @@ impl Drop for Machines {
             let delete = ["iptables", "--wait", "--delete", "DOCKER-USER"];
             drop(run(&[&delete[..], &rule].concat()));
         }
-        self.machines.clear();
+        let machines = std::mem::take(&mut self.machines);
+        std::thread::scope(|scope| {
+            for machine in machines {
+                scope.spawn(move || drop(machine));
+            }
+        });
         drop(run(&["ip", "link", "delete", &self.wire]));
     }
 }
@@ -287,28 +339,32 @@ impl Drop for Machine {
         if !ids.is_empty() {
             drop(self.docker(&[&["rm", "--force"], &ids[..]].concat()));
         }
+        let engine = self.engine.get_mut();
+        let engine = engine.unwrap_or_else(PoisonError::into_inner);
         // It ends its containerd and unmounts its layers.
-        drop(run(&["kill", "-TERM", &self.engine.id().to_string()]));
+        drop(run(&["kill", "-TERM", &engine.id().to_string()]));
         let started = Instant::now();
-        while matches!(self.engine.try_wait(), Ok(None)) && started.elapsed() < ENGINE_START_MAX {
+        while matches!(engine.try_wait(), Ok(None)) && started.elapsed() < ENGINE_START_MAX {
             pause();
         }
-        drop(self.engine.kill());
-        drop(self.engine.wait());
-        drop(self.holder.kill());
-        drop(self.holder.wait());
-        drop(run(&["ip", "link", "delete", &self.cable]));
+        drop(engine.kill());
+        drop(engine.wait());
+        let holder = self.holder.get_mut();
+        let holder = holder.unwrap_or_else(PoisonError::into_inner);
+        drop(holder.kill());
+        drop(holder.wait());
+        drop(run(&["ip", "link", "delete", &self.place.cable]));
         remove_control_groups(&control_group(&self.home));
     }
 }
 
-fn end(mut process: Child, signal: &str) {
-    drop(run(&["kill", signal, &process.id().to_string()]));
+fn end(mut process: Child) {
+    drop(process.kill());
     drop(process.wait());
 }
 
 /// Runs a command to its end; what it printed, or an error with all that it said.
-fn run(words: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn run(words: &[&str]) -> anyhow::Result<String> {
     let Output {
         status,
         stdout,
@@ -328,6 +384,6 @@ fn run(words: &[&str]) -> anyhow::Result<String> {
     clippy::disallowed_methods,
     reason = "a pause between two looks at a condition"
 )]
-fn pause() {
+pub(crate) fn pause() {
     std::thread::sleep(LOOK_EVERY);
 }

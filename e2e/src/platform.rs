@@ -52,8 +52,11 @@ impl Platform {
     }
 
     /// The same for further machines to join, which reach this one at `address`.
-    pub fn start_on_wire(address: Ipv4Addr) -> anyhow::Result<Self> {
-        Self::start_with(address, &["--underlay".into(), address.to_string()])
+    pub fn start_on_wire(address: Ipv4Addr, more: &[&str]) -> anyhow::Result<Self> {
+        let underlay = address.to_string();
+        let more = [&["--underlay", &underlay], more].concat();
+        let more: Vec<String> = more.into_iter().map(str::to_owned).collect();
+        Self::start_with(address, &more)
     }
 
     fn start_with(address: Ipv4Addr, more: &[String]) -> anyhow::Result<Self> {
@@ -243,9 +246,14 @@ impl Platform {
             .to_owned()
     }
 
+    /// All that it has said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
     /// The end of its log, for failures.
     pub fn log_tail(&self) -> String {
-        let text = fs::read_to_string(self.home.path().join("log")).unwrap_or_default();
+        let text = self.log();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
     }

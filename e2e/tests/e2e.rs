@@ -27,6 +27,8 @@ mod drive;
 mod jobs;
 #[path = "e2e/keep.rs"]
 mod keep;
+#[path = "e2e/machines.rs"]
+mod machines;
 #[path = "e2e/push.rs"]
 mod push;
 #[path = "e2e/rollouts.rs"]
@@ -57,8 +59,9 @@ fn main() {
         autoscale::TESTS,
     ]
     .concat();
+    let faults = under_faults(arguments.filter.clone());
     if arguments.list {
-        libtest_mimic::run(&arguments, trials(tests, None)).exit();
+        libtest_mimic::run(&arguments, trials(tests, faults, None)).exit();
     }
     let platform = match Platform::start() {
         Ok(platform) => Arc::new(platform),
@@ -67,7 +70,7 @@ fn main() {
             std::process::exit(1);
         }
     };
-    let conclusion = libtest_mimic::run(&arguments, trials(tests, Some(&platform)));
+    let conclusion = libtest_mimic::run(&arguments, trials(tests, faults, Some(&platform)));
     if conclusion.has_failed() {
         eprintln!("end of the platform's log:\n{}", platform.log_tail());
     }
@@ -75,7 +78,23 @@ fn main() {
     conclusion.exit();
 }
 
-fn trials(tests: Vec<(&'static str, OnShared)>, platform: Option<&Arc<Platform>>) -> Vec<Trial> {
+/// The longest test, which mostly waits.
+fn under_faults(filter: Option<String>) -> Trial {
+    Trial::test(machines::name(), move || {
+        outcome(machines::play(filter.as_deref()))
+    })
+}
+
+/// Tells whoever runs the tests something that is no failure.
+pub(crate) fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+fn trials(
+    tests: Vec<(&'static str, OnShared)>,
+    faults: Trial,
+    platform: Option<&Arc<Platform>>,
+) -> Vec<Trial> {
     let shared = tests.into_iter().map(|(name, test)| {
         let platform = platform.cloned();
         Trial::test(name, move || match &platform {
@@ -87,7 +106,8 @@ fn trials(tests: Vec<(&'static str, OnShared)>, platform: Option<&Arc<Platform>>
         .iter()
         .chain(cluster::TESTS)
         .map(|&(name, test): &(&str, Alone)| Trial::test(name, move || outcome(test())));
-    shared.chain(alone).collect()
+    // First, so that it is not alone at the end.
+    std::iter::once(faults).chain(shared).chain(alone).collect()
 }
 
 fn outcome(result: anyhow::Result<()>) -> Result<(), Failed> {
