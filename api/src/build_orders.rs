@@ -19,6 +19,7 @@ use crate::{
     placement::Placement,
     pods::StopPolicy,
     secret::Secret,
+    sidecars::BuiltSidecars,
 };
 
 /// How long `POST /internal/builds/claim` waits for work, in seconds.
@@ -151,6 +152,10 @@ pub struct BuildLease {
 /// `POST /internal/builds/{id}/result`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of it per build, and it is moved a few times"
+)]
 pub enum BuildResult {
     Succeeded(BuiltImage),
     /// `reason` was written for the user and stands on the last line of the output.
@@ -176,6 +181,9 @@ pub struct BuiltImage {
     /// From app.json `cron`: commands that run by schedule while the release serves.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cron: BTreeMap<JobName, CronJob>,
+    /// From app.json `sidecars` and `shared`: what pods have besides their main container.
+    #[serde(default, skip_serializing_if = "BuiltSidecars::is_empty")]
+    pub sidecars: BuiltSidecars,
 }
 
 /// One process type of a built image.

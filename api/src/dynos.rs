@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     apps::AppRef,
     ids::{PodId, ReleaseId},
-    names::{ConfigName, NodeName, ProcessType, SizeName},
+    names::{ConfigName, ContainerName, NodeName, ProcessType, SizeName},
     secret::Secret,
 };
 
@@ -40,8 +40,25 @@ pub struct Dyno {
     pub superseded: bool,
     /// Where it runs. Ours, not Heroku's.
     pub node: Option<NodeName>,
+    /// Each container of a pod that has several, the main one first. Ours, not Heroku's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<DynoContainer>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+/// One container of a pod that has several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DynoContainer {
+    pub name: ContainerName,
+    pub state: DynoState,
+    /// Why it is in this state.
+    pub reason: Option<String>,
+    pub restarts: u32,
+    /// What it runs.
+    pub command: String,
+    /// The image's name elsewhere, for one that is not the app's own.
+    pub image: Option<String>,
 }
 
 /// The Platform API's words for what a pod is doing, and `stopping`.

@@ -49,6 +49,7 @@ pub mod nodes;
 pub mod placement;
 pub mod pods;
 pub mod routes;
+pub mod sidecars;
 pub mod wanted;
 
 // What every answer shares.

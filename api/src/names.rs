@@ -128,6 +128,9 @@ names! {
     /// A processor architecture as Linux names it (`x86_64`, `aarch64`); Docker's words for the
     /// same (`amd64`, `arm64`) are taken too.
     Architecture = "architecture", architecture;
+    /// The name of a container within its pod: a DNS label of at most 30 characters. `main` is the
+    /// one that runs the process type's own command.
+    ContainerName = "container name", container_name;
     /// The name of a volume within its app: a DNS label of at most 63 characters.
     VolumeName = "volume name", machine_name;
 }
@@ -141,6 +144,32 @@ impl ProcessType {
     /// True for the type that the router sends requests to.
     pub fn is_web(&self) -> bool {
         self.0 == "web"
+    }
+}
+
+/// The name of the container that runs the process type's own command.
+const MAIN_CONTAINER: &str = "main";
+
+impl ContainerName {
+    /// The container that every pod has.
+    pub fn main() -> Self {
+        Self(MAIN_CONTAINER.into())
+    }
+
+    /// True for that one.
+    pub fn is_main(&self) -> bool {
+        self.0 == MAIN_CONTAINER
+    }
+}
+
+fn container_name(text: &str) -> Result<String, &'static str> {
+    if label_chars(text) && text.len() <= 30 {
+        Ok(text.into())
+    } else {
+        Err(
+            "it must be 1 to 30 lower-case letters, digits and dashes and neither start nor end \
+             with a dash",
+        )
     }
 }
 

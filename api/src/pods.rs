@@ -10,9 +10,10 @@ use crate::{
     checks::Checks,
     ids::{AppId, AttachId, PodId},
     images::ImageRef,
-    names::{AppName, ProcessType},
+    names::{AppName, ContainerName, ProcessType},
     placement::Priority,
     secret::Secret,
+    sidecars::Sidecars,
     sizes::Resources,
 };
 
@@ -64,6 +65,16 @@ pub struct PodSpec {
     pub time_to_live_secs: Option<u32>,
     /// A terminal that waits to be joined to the pod's main process.
     pub attach: Option<Attach>,
+    /// Its other containers; all above is the main one's.
+    #[serde(default, skip_serializing_if = "Sidecars::is_empty")]
+    pub sidecars: Sidecars,
+}
+
+impl PodSpec {
+    /// Where requests to it go: the main container's port, unless a sidecar takes them.
+    pub fn requests_port(&self) -> Option<u16> {
+        self.sidecars.requests_port.or(self.port)
+    }
 }
 
 /// How a pod is asked to end.
@@ -114,6 +125,23 @@ pub struct PodStatus {
     /// How the process before the present one ended.
     pub last_exit: Option<Exit>,
     /// Why the last failing check failed; cleared when it passes.
+    pub check_failure: Option<CheckFailure>,
+    /// Each container of a pod that has several, the main one first. What stands above is then what
+    /// they come to together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<ContainerStatus>,
+}
+
+/// One container of a pod that has several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerStatus {
+    pub name: ContainerName,
+    /// `Pending` while it waits for others.
+    pub phase: PodPhase,
+    /// Starts after the first.
+    pub restarts: u32,
+    /// How the process before the present one ended.
+    pub last_exit: Option<Exit>,
     pub check_failure: Option<CheckFailure>,
 }
 

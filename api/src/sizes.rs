@@ -8,7 +8,9 @@ use crate::names::SizeName;
 pub const SIZE_DEFAULT: &str = "standard-1x";
 
 /// What one pod may use. Units are part of the names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Resources {
     /// Memory without swap, in bytes; past it the kernel kills the pod and the exit says OOM.
     pub memory_bytes: u64,
@@ -16,6 +18,28 @@ pub struct Resources {
     pub cpu_millis: u32,
     /// Processes and threads.
     pub pids: u32,
+}
+
+impl Resources {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+            cpu_millis: self.cpu_millis.saturating_add(other.cpu_millis),
+            pids: self.pids.saturating_add(other.pids),
+        }
+    }
+
+    /// So many of it.
+    #[must_use]
+    pub fn times(self, count: u32) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.saturating_mul(count.into()),
+            cpu_millis: self.cpu_millis.saturating_mul(count),
+            pids: self.pids.saturating_mul(count),
+        }
+    }
 }
 
 /// A size by name.

@@ -1,8 +1,8 @@
-//! Reads app.json: health checks, first formation and stop policies of an app's process types, and
-//! its jobs.
+//! Reads app.json: health checks, first formation and stop policies of an app's process types, its
+//! jobs, and containers beside the main ones.
 //!
 //! Pure: text in, types out. The file's form is Heroku's where Heroku has one (`formation`),
-//! Dokku's for `healthchecks` and `cron`, and ours for `stop`:
+//! Dokku's for `healthchecks` and `cron`, and ours for `stop`, `sidecars` and `shared`:
 //!
 //! ```json
 //! { "healthchecks": { "web": [ { "type": "startup", "path": "/health" } ] },
@@ -17,6 +17,7 @@
 
 mod cron;
 mod health;
+pub(crate) mod sidecars;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ use fairway_api::{
 };
 use health::HealthCheck;
 use serde::Deserialize;
+use sidecars::Sidecars;
 
 /// The largest app.json that is read, in bytes.
 pub(crate) const APP_JSON_BYTES_MAX: usize = 256 * 1024;
@@ -51,6 +53,8 @@ pub(crate) struct AppJson {
     pub(crate) stop: BTreeMap<ProcessType, StopPolicy>,
     /// Commands on a schedule.
     pub(crate) cron: BTreeMap<JobName, CronJob>,
+    /// Containers beside the main ones.
+    pub(crate) sidecars: Sidecars,
 }
 
 /// An app.json that cannot be used.
@@ -81,6 +85,10 @@ struct File {
     stop: Option<BTreeMap<ProcessType, Stop>>,
     #[serde(default)]
     cron: Option<Vec<cron::Entry>>,
+    #[serde(default)]
+    sidecars: Option<Vec<sidecars::Entry>>,
+    #[serde(default)]
+    shared: Option<Vec<sidecars::Folder>>,
 }
 
 #[derive(Deserialize)]
@@ -91,7 +99,7 @@ struct Formation {
     placement: Placement,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Stop {
     signal: Option<String>,
     grace: Option<u32>,
@@ -106,7 +114,13 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<AppJson, AppJsonError> {
     let file: File = serde_json::from_slice(bytes).map_err(|error| syntax(&error))?;
     let mut app = AppJson::default();
     for (process_type, list) in file.healthchecks.unwrap_or_default() {
-        if let Some(checks) = health::checks(&process_type, list)? {
+        let at = format!("healthchecks.{process_type}");
+        let usual = if process_type.is_web() {
+            Checks::for_port()
+        } else {
+            Checks::for_worker()
+        };
+        if let Some(checks) = health::checks(&at, usual.startup, list)? {
             app.checks.insert(process_type, checks);
         }
     }
@@ -127,10 +141,15 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<AppJson, AppJsonError> {
         );
     }
     for (process_type, stop) in file.stop.unwrap_or_default() {
-        let policy = stop_policy(&process_type, stop)?;
+        let at = format!("stop.{process_type}");
+        let policy = stop_policy(&at, stop, STOP_GRACE_SECS_DEFAULT)?;
         app.stop.insert(process_type, policy);
     }
     app.cron = cron::jobs(file.cron.unwrap_or_default())?;
+    app.sidecars = sidecars::read(
+        file.sidecars.unwrap_or_default(),
+        file.shared.unwrap_or_default(),
+    )?;
     Ok(app)
 }
 
@@ -165,7 +184,7 @@ fn within(at: String, value: u32, least: u32, most: u32) -> Result<u32, AppJsonE
     }
 }
 
-fn stop_policy(process_type: &ProcessType, stop: Stop) -> Result<StopPolicy, AppJsonError> {
+fn stop_policy(at: &str, stop: Stop, usual_grace: u32) -> Result<StopPolicy, AppJsonError> {
     let usual = StopPolicy::default();
     let signal = match stop.signal {
         None => usual.signal,
@@ -181,18 +200,13 @@ fn stop_policy(process_type: &ProcessType, stop: Stop) -> Result<StopPolicy, App
                     "{name:?} cannot stop a process; use one of {}",
                     STOP_SIGNALS.join(", ")
                 );
-                return Err(refused(format!("stop.{process_type}.signal"), rule));
+                return Err(refused(format!("{at}.signal"), rule));
             }
             full
         }
     };
-    let grace = stop.grace.unwrap_or(STOP_GRACE_SECS_DEFAULT);
-    let grace_secs = within(
-        format!("stop.{process_type}.grace"),
-        grace,
-        1,
-        STOP_GRACE_SECS_MAX,
-    )?;
+    let grace = stop.grace.unwrap_or(usual_grace);
+    let grace_secs = within(format!("{at}.grace"), grace, 1, STOP_GRACE_SECS_MAX)?;
     Ok(StopPolicy { signal, grace_secs })
 }
 

@@ -11,6 +11,7 @@
 mod failure;
 mod processes;
 mod settings;
+mod sidecars;
 mod under_way;
 
 use std::{fs, io, path::PathBuf, sync::Arc};
@@ -22,6 +23,7 @@ use fairway_api::{
     images::RegistryAccess,
     names::ProcessType,
     phases::Phase,
+    sidecars::BuiltSidecars,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -284,6 +286,9 @@ pub(crate) async fn build(
     }
     built.formation = files.app_json.formation;
     built.cron = files.app_json.cron;
+    let asked = files.app_json.sidecars;
+    built.sidecars =
+        sidecars::resolve(asked, &built, &tools.engine, &ready.registry, &context).await?;
     built
         .formation
         .retain(|process_type, _| built.processes.contains_key(process_type));
@@ -350,6 +355,7 @@ async fn by_buildpacks(
         exposed_port: None,
         formation: std::collections::BTreeMap::new(),
         cron: std::collections::BTreeMap::new(),
+        sidecars: BuiltSidecars::default(),
     })
 }
 
@@ -419,6 +425,7 @@ async fn by_dockerfile(
         exposed_port: image.exposed_port,
         formation: std::collections::BTreeMap::new(),
         cron: std::collections::BTreeMap::new(),
+        sidecars: BuiltSidecars::default(),
     })
 }
 

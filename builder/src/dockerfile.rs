@@ -128,7 +128,7 @@ impl DockerfileBuild<'_> {
         let exposed_port = exposed_port(&inspected);
         let command_line = command_line(&inspected);
         self.mount_base(&inspected).await?;
-        let image = self.push().await?;
+        let image = push(self.engine, self.registry, self.repository, TAG).await?;
         let manifest = self
             .registry
             .manifest(&image)
@@ -319,43 +319,47 @@ impl DockerfileBuild<'_> {
         }
         Ok(())
     }
+}
 
-    /// Has the engine push; gives the image's name by digest.
-    async fn push(&self) -> Result<ImageRef, BuildFailure> {
-        /// What the engine says when the registry has no room.
-        const DISK_FULL_STATUS: &str = "507 Insufficient Storage";
-        let access = self.registry.access();
-        let name = format!("{}/{}", access.host, self.repository);
-        let options = PushImageOptionsBuilder::default().tag(TAG).build();
-        let stream =
-            self.engine
-                .docker()
-                .push_image(&name, Some(options), Some(credentials(access)));
-        let told: Vec<_> = match stream.try_collect().await {
-            Ok(told) => told,
-            // All that the engine passes on of it is the status.
-            Err(bollard::errors::Error::DockerStreamError { error })
-                if error.contains(DISK_FULL_STATUS) =>
-            {
-                let full = self.registry.why_full(self.repository).await;
-                return Err(anyhow::Error::new(full).into());
-            }
-            Err(error) => {
-                let error = anyhow::Error::new(error);
-                return Err(error.context("push the image to the registry").into());
-            }
-        };
-        let digest = told
-            .iter()
-            .rev()
-            .find_map(|info| steps::pushed_digest(info.status.as_deref()?));
-        let digest = digest.context("the engine did not say the digest of the pushed image")?;
-        Ok(ImageRef {
-            registry: access.host.clone(),
-            repository: self.repository.to_owned(),
-            digest,
-        })
-    }
+/// Has the engine push an image that has this tag; gives its name by digest.
+pub(crate) async fn push(
+    engine: &Engine,
+    registry: &Registry,
+    repository: &str,
+    tag: &str,
+) -> anyhow::Result<ImageRef> {
+    /// What the engine says when the registry has no room.
+    const DISK_FULL_STATUS: &str = "507 Insufficient Storage";
+    let access = registry.access();
+    let name = format!("{}/{repository}", access.host);
+    let options = PushImageOptionsBuilder::default().tag(tag).build();
+    let credentials = credentials(access);
+    let stream = engine
+        .docker()
+        .push_image(&name, Some(options), Some(credentials));
+    let told: Vec<_> = match stream.try_collect().await {
+        Ok(told) => told,
+        // All that the engine passes on of it is the status.
+        Err(bollard::errors::Error::DockerStreamError { error })
+            if error.contains(DISK_FULL_STATUS) =>
+        {
+            return Err(anyhow::Error::new(registry.why_full(repository).await));
+        }
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            return Err(error.context("push the image to the registry"));
+        }
+    };
+    let digest = told
+        .iter()
+        .rev()
+        .find_map(|info| steps::pushed_digest(info.status.as_deref()?));
+    let digest = digest.context("the engine did not say the digest of the pushed image")?;
+    Ok(ImageRef {
+        registry: access.host.clone(),
+        repository: repository.to_owned(),
+        digest,
+    })
 }
 
 /// The port that the image exposes over TCP, if it is exactly one.
@@ -371,7 +375,7 @@ fn exposed_port(image: &ImageInspect) -> Option<u16> {
 }
 
 /// What the image starts, to show to people.
-fn command_line(image: &ImageInspect) -> Option<String> {
+pub(crate) fn command_line(image: &ImageInspect) -> Option<String> {
     let config = image.config.as_ref()?;
     let parts = [config.entrypoint.as_deref(), config.cmd.as_deref()];
     let words: Vec<&str> = parts

@@ -27,7 +27,7 @@ mod analyze;
 mod build;
 mod detect;
 mod export;
-mod launch;
+pub(crate) mod launch;
 mod restore;
 
 use std::{

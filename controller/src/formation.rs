@@ -8,12 +8,13 @@ use fairway_api::{
     ids::AppId,
     names::{NodeName, ProcessType, SizeName},
     placement::Placement,
-    sizes,
+    sidecars::BuiltSidecars,
+    sizes::{self, Resources},
 };
 use fairway_scheduler::{
     autoscale::Verdict,
     place,
-    snapshot::{Node, NodeState},
+    snapshot::{Node, NodeState, resources},
 };
 
 use crate::{
@@ -45,6 +46,15 @@ pub async fn commands(db: &mut Db, app: &AppRow) -> Answer<BTreeMap<ProcessType,
         .filter(|(process_type, _)| process_type.as_str() != RELEASE_PHASE)
         .map(|(process_type, process)| (process_type, process.command_line))
         .collect())
+}
+
+/// The sidecars of the release that is live.
+pub(crate) async fn sidecars(db: &mut Db, app: &AppRow) -> Answer<BuiltSidecars> {
+    let Some(current) = app.current_release else {
+        return Ok(BuiltSidecars::default());
+    };
+    let image = releases::get(db, current).await?.image;
+    Ok(image.map(|image| image.sidecars).unwrap_or_default())
 }
 
 /// An app's formation as users see it.
@@ -170,13 +180,19 @@ async fn change(
         formation::scale(db, app.id, process_type, quantity, size.as_ref(), now()).await?;
     }
     let after = list(db, app).await?;
-    check_sizes(db, before, &after).await?;
+    let sidecars = sidecars(db, app).await?;
+    check_sizes(db, &sidecars, before, &after).await?;
     Ok(after)
 }
 
 /// Refuses more pods of a size that no machine could hold even if nothing else ran: they would wait
 /// for ever.
-async fn check_sizes(db: &mut Db, before: &[Formation], after: &[Formation]) -> Answer<()> {
+async fn check_sizes(
+    db: &mut Db,
+    sidecars: &BuiltSidecars,
+    before: &[Formation],
+    after: &[Formation],
+) -> Answer<()> {
     let known = nodes::all(db).await?.into_iter().map(|row| {
         let node = Node {
             state: NodeState::Ready,
@@ -193,10 +209,16 @@ async fn check_sizes(db: &mut Db, before: &[Formation], after: &[Formation]) -> 
         if row.quantity == 0 || !asked {
             continue;
         }
-        if let Some(why) = place::never_fits(&known, &Placement::default(), &row.size) {
+        let beside = sidecars.resources(Some(&row.process_type));
+        let need = resources(&row.size).plus(beside);
+        if let Some(why) = place::never_fits(&known, &Placement::default(), need) {
             let (process_type, size) = (&row.process_type, &row.size);
+            let company = match beside == Resources::default() {
+                true => "",
+                false => " with its sidecars",
+            };
             return Err(Problem::invalid(format!(
-                "{process_type} ({size}) fits on no machine, even an empty one: {}.",
+                "{process_type} ({size}){company} fits on no machine, even an empty one: {}.",
                 why.replace('\n', "; ")
             ))
             .hint("Take a smaller size, or add a larger machine."));

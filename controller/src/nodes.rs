@@ -19,10 +19,10 @@ use crate::{
     problem::{Answer, Problem},
     state::AppState,
     store::{
-        StoreError,
+        Db, StoreError,
         columns::now,
         events::{self, ACTOR_PLATFORM},
-        nodes::{self, Load, NodeRow},
+        nodes::{self, NodeRow, SidecarLoad},
         pods,
     },
 };
@@ -32,7 +32,7 @@ pub async fn list(state: &AppState) -> Answer<Vec<Node>> {
     let heard = state.cluster.heard();
     let mut tx = state.store.read().await?;
     let rows = nodes::all(&mut tx).await?;
-    let loads = Loads::new(nodes::loads(&mut tx).await?);
+    let loads = Loads::read(&mut tx).await?;
     Ok(rows.iter().map(|row| shown(row, &heard, &loads)).collect())
 }
 
@@ -41,7 +41,7 @@ pub async fn find(state: &AppState, name: &str) -> Answer<Node> {
     let heard = state.cluster.heard();
     let mut tx = state.store.read().await?;
     let row = nodes::find(&mut tx, name).await?;
-    let loads = Loads::new(nodes::loads(&mut tx).await?);
+    let loads = Loads::read(&mut tx).await?;
     Ok(shown(&row, &heard, &loads))
 }
 
@@ -94,7 +94,7 @@ pub async fn remove(state: &AppState, caller: &Caller, name: &str, force: bool) 
              cut off and replaced."
         )));
     }
-    let node = shown(&row, &heard, &Loads::new(nodes::loads(&mut tx).await?));
+    let node = shown(&row, &heard, &Loads::read(&mut tx).await?);
     nodes::delete(&mut tx, row.id).await?;
     let message = format!("{name} was removed from the cluster with {pods} pods");
     let who = caller.account.email.as_str();
@@ -234,9 +234,9 @@ fn told(before: &NodeRow, after: &NodeRow) -> Vec<(&'static str, String)> {
 struct Loads(HashMap<NodeName, (u32, Promised)>);
 
 impl Loads {
-    fn new(rows: Vec<Load>) -> Self {
+    async fn read(db: &mut Db) -> Result<Self, StoreError> {
         let mut loads: HashMap<NodeName, (u32, Promised)> = HashMap::new();
-        for row in rows {
+        for row in nodes::loads(db).await? {
             let size = sizes::find(row.size.as_str()).or_else(|| sizes::find(SIZE_DEFAULT));
             let (pods, promised) = loads.entry(row.node).or_default();
             *pods += row.pods;
@@ -246,7 +246,12 @@ impl Loads {
                 promised.cpu_millis += u64::from(size.resources.cpu_millis) * count;
             }
         }
-        Self(loads)
+        for SidecarLoad { node, resources } in nodes::sidecar_loads(db).await? {
+            let (_, promised) = loads.entry(node).or_default();
+            promised.memory_bytes += resources.memory_bytes;
+            promised.cpu_millis += u64::from(resources.cpu_millis);
+        }
+        Ok(Self(loads))
     }
 }
 

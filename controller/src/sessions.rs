@@ -15,7 +15,7 @@ use std::{
 
 use fairway_api::{
     ids::{AppId, AttachId, PodId, UserId},
-    names::NodeName,
+    names::{ContainerName, NodeName},
     pods::PodPhase,
     sessions::{NewSession, SESSION_IDLE_SECS_MAX, SessionOrder, SessionPurpose},
 };
@@ -28,6 +28,7 @@ use tokio::{
 use crate::{
     attach::Terms,
     auth::Caller,
+    deploy::spec::company,
     problem::{Answer, Problem},
     store::{
         Db,
@@ -221,7 +222,15 @@ pub async fn create(
     let pod = running(db, app, which).await?;
     let node = pod.node.clone().ok_or_else(|| not_running(&pod))?;
     let release = releases::get(db, pod.release).await?;
-    let (kind, message) = commands::told(&new.purpose, &pod.name);
+    let company = company(pod.kind, &pod.process_type);
+    let image = commands::image_of(&new, &pod.name, release.image.as_ref(), company)?;
+    let whose = match new.container.as_deref() {
+        Some(container) if !ContainerName::main().as_str().eq(container) => {
+            format!("{}/{container}", pod.name)
+        }
+        _ => pod.name.clone(),
+    };
+    let (kind, message) = commands::told(&new.purpose, &whose);
     let id = AttachId::generate();
     let purpose = match new.purpose {
         SessionPurpose::Forward { ports } => Purpose::Forward {
@@ -233,7 +242,7 @@ pub async fn create(
             pod: pod.id,
             pod_name: pod.name.clone(),
             container: new.container,
-            work: commands::work(other, id, release.image.as_ref()),
+            work: commands::work(other, id, image),
         }),
     };
     let who = caller.account.email.as_str();

@@ -344,6 +344,7 @@ pub(crate) fn built(order: &BuildOrder) -> BuiltImage {
         exposed_port: None,
         formation: BTreeMap::new(),
         cron: BTreeMap::new(),
+        sidecars: Default::default(),
     }
 }
 

@@ -35,6 +35,8 @@ mod push;
 mod rollouts;
 #[path = "e2e/sample.rs"]
 mod sample;
+#[path = "e2e/sidecars.rs"]
+mod sidecars;
 
 use std::sync::Arc;
 
@@ -57,6 +59,7 @@ fn main() {
         disk::TESTS,
         rollouts::TESTS,
         autoscale::TESTS,
+        sidecars::TESTS,
     ]
     .concat();
     let faults = under_faults(arguments.filter.clone());

@@ -20,7 +20,7 @@ use crate::{
     membership::{Membership, keep_certificate},
     network::{self, Network},
     plans::{self, Orders},
-    pod::task::Host,
+    pod::handle::Host,
     pods, registry_tunnel,
     report::{self, Seen},
     sessions::{self, Answers},

@@ -4,15 +4,19 @@
 //! PodSpec, run --labels--> container --labels--> Stamp
 //! ```
 
+mod part;
+
 use std::collections::HashMap;
 
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, ResourcesUlimits, RestartPolicy,
     RestartPolicyNameEnum,
 };
-use fairway_api::{ids::PodId, pods::PodSpec};
+use fairway_api::{ids::PodId, names::ContainerName, pods::PodSpec};
 
+pub(crate) use self::part::Part;
 use crate::{
+    folders,
     network::Joined,
     sandbox::{self, Kind},
 };
@@ -23,6 +27,8 @@ pub(crate) const LABEL_INSTANCE: &str = "dev.fairway.instance";
 pub(crate) const LABEL_POD: &str = "dev.fairway.pod";
 /// On sandboxes instead; its value is what kind of pod the sandbox fits.
 pub(crate) const LABEL_SANDBOX: &str = "dev.fairway.sandbox";
+/// Which of a pod's containers it is; not there on the main one.
+const LABEL_CONTAINER: &str = "dev.fairway.container";
 /// Which start of the pod a container is, counted from 1.
 const LABEL_RUN: &str = "dev.fairway.run";
 /// The pod's spec without its environment, so that a container can be stopped properly even when
@@ -69,6 +75,7 @@ const SHORT_ID_CHARS: usize = 12;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) pod: PodId,
+    pub(crate) container: ContainerName,
     pub(crate) run: u32,
     /// `None` if a later version of Fairway wrote a spec that this one cannot read.
     pub(crate) spec: Option<Box<PodSpec>>,
@@ -107,7 +114,8 @@ pub(crate) enum Net<'a> {
 }
 
 /// Everything the engine is told about a container.
-pub(crate) fn body(instance: &str, spec: &PodSpec, run: u32, net: Net<'_>) -> ContainerCreateBody {
+pub(crate) fn body(instance: &str, part: &Part, run: u32, net: Net<'_>) -> ContainerCreateBody {
+    let spec = &part.spec;
     let attached = spec.attach.is_some();
     let tty = spec.attach.as_ref().is_some_and(|attach| attach.tty);
     ContainerCreateBody {
@@ -134,15 +142,15 @@ pub(crate) fn body(instance: &str, spec: &PodSpec, run: u32, net: Net<'_>) -> Co
         attach_stdin: Some(attached),
         attach_stdout: Some(attached),
         attach_stderr: Some(attached),
-        labels: Some(labels(instance, spec, run)),
+        labels: Some(labels(instance, part, run)),
         // For people who call `docker stop`; the agent sends the signals itself.
         stop_signal: Some(spec.stop.signal.clone()),
         stop_timeout: Some(spec.stop.grace_secs.into()),
         host_config: Some(match net {
-            Net::Own(joined) => on_network(host_config(spec), joined),
+            Net::Own(joined) => on_network(host_config(instance, part), joined),
             Net::Sandbox(id) => HostConfig {
                 network_mode: Some(format!("{SANDBOX_MODE}{id}")),
-                ..host_config(spec)
+                ..host_config(instance, part)
             },
         }),
         ..ContainerCreateBody::default()
@@ -195,7 +203,8 @@ fn on_network(host_config: HostConfig, joined: &Joined) -> HostConfig {
     }
 }
 
-fn host_config(spec: &PodSpec) -> HostConfig {
+fn host_config(instance: &str, part: &Part) -> HostConfig {
+    let spec = &part.spec;
     let memory = i64::try_from(spec.resources.memory_bytes).unwrap_or(i64::MAX);
     let open_files = i64::try_from(open_files_max()).unwrap_or(i64::MAX);
     let words = |list: &[&str]| Some(list.iter().map(|&word| word.to_owned()).collect());
@@ -219,6 +228,7 @@ fn host_config(spec: &PodSpec) -> HostConfig {
             maximum_retry_count: None,
         }),
         log_config: Some(log_config(spec)),
+        mounts: folders::mounts(instance, part),
         ..HostConfig::default()
     }
 }
@@ -250,21 +260,27 @@ fn no_log() -> HostConfigLogConfig {
     }
 }
 
-fn labels(instance: &str, spec: &PodSpec, run: u32) -> HashMap<String, String> {
-    let bare = PodSpec {
+fn labels(instance: &str, part: &Part, run: u32) -> HashMap<String, String> {
+    let mut bare = PodSpec {
         env: Default::default(),
-        ..spec.clone()
+        ..(*part.pod).clone()
     };
+    for sidecar in &mut bare.sidecars.containers {
+        sidecar.env.clear();
+    }
     let text = serde_json::to_string(&bare).unwrap_or_default();
+    let container = (!part.name.is_main()).then(|| (LABEL_CONTAINER, part.name.to_string()));
     [
         (LABEL_INSTANCE, instance.to_owned()),
-        (LABEL_POD, spec.id.to_string()),
+        (LABEL_POD, part.pod.id.to_string()),
         (LABEL_RUN, run.to_string()),
-        (LABEL_APP, spec.app_name.to_string()),
+        (LABEL_APP, part.pod.app_name.to_string()),
         (LABEL_SPEC, text),
     ]
+    .into_iter()
+    .chain(container)
     .map(|(key, value)| (key.to_owned(), value))
-    .into()
+    .collect()
 }
 
 /// Reads the labels back; `None` for a container that this instance's agent did not make.
@@ -274,6 +290,10 @@ pub(crate) fn stamp(instance: &str, labels: &HashMap<String, String>) -> Option<
     }
     Some(Stamp {
         pod: labels.get(LABEL_POD)?.parse().ok()?,
+        container: match labels.get(LABEL_CONTAINER) {
+            Some(name) => name.parse().ok()?,
+            None => ContainerName::main(),
+        },
         run: labels.get(LABEL_RUN)?.parse().ok()?,
         spec: labels
             .get(LABEL_SPEC)

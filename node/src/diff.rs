@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use fairway_api::{ids::PodId, pods::PodSpec};
+use fairway_api::{ids::PodId, names::ContainerName, pods::PodSpec};
 
 use crate::container::Stamp;
 
@@ -33,8 +33,8 @@ pub(crate) enum State {
 /// A pod that has a task.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Known {
-    /// The container that the task believes is running.
-    pub(crate) running: Option<String>,
+    /// The containers that the task believes are running.
+    pub(crate) running: Vec<String>,
     /// It was told that it is unwanted.
     pub(crate) retiring: bool,
 }
@@ -44,8 +44,8 @@ pub(crate) struct Known {
 pub(crate) enum Step {
     /// Begin a pod that has no container.
     Run(Arc<PodSpec>),
-    /// Take up a pod whose container is there.
-    Adopt(Arc<PodSpec>, Observed),
+    /// Take up a pod of which there are containers: one of each name at most.
+    Adopt(Arc<PodSpec>, Vec<Observed>),
     /// Tell a pod that the plan does not name it any more.
     Retire(PodId),
     /// A pod's container is not as its task believes: it should look.
@@ -74,23 +74,29 @@ pub(crate) fn diff(
     for (&id, &spec) in &wanted {
         if !known.contains_key(&id) {
             steps.push(match latest.get(&id) {
-                Some(&container) => Step::Adopt(spec.clone(), container.clone()),
+                Some(containers) => Step::Adopt(spec.clone(), cloned(containers)),
                 None => Step::Run(spec.clone()),
             });
         }
     }
     let Some(seen) = seen else { return steps };
+    let mut stopped = BTreeSet::new();
     for container in seen.iter().filter(|c| !known.contains_key(&c.stamp.pod)) {
         let pod = container.stamp.pod;
+        let latest = latest.get(&pod);
         let is_latest = latest
-            .get(&pod)
+            .and_then(|latest| latest.get(&container.stamp.container))
             .is_some_and(|latest| latest.id == container.id);
-        match &container.stamp.spec {
+        match (&container.stamp.spec, latest) {
             _ if is_latest && wanted.contains_key(&pod) => {}
-            // It is stopped by its own policy, as a pod that is adopted and at once unwanted.
-            Some(spec) if is_latest => {
-                steps.push(Step::Adopt(Arc::new((**spec).clone()), container.clone()));
-                steps.push(Step::Retire(pod));
+            // It is stopped by its own policy, as a pod that is adopted and at once unwanted; all
+            // its containers together, when the first of them is come to.
+            (Some(spec), Some(latest)) if is_latest => {
+                if stopped.insert(pod) {
+                    let spec = Arc::new((**spec).clone());
+                    steps.push(Step::Adopt(spec, cloned(latest)));
+                    steps.push(Step::Retire(pod));
+                }
             }
             _ => steps.push(Step::Bury(container.clone())),
         }
@@ -101,28 +107,33 @@ pub(crate) fn diff(
         .map(|c| c.id.as_str())
         .collect();
     for (&id, pod) in known {
-        if let Some(container) = pod
-            .running
-            .as_ref()
-            .filter(|c| !running.contains(c.as_str()))
-        {
-            steps.push(Step::Look(id, container.clone()));
-        }
+        let believed = pod.running.iter();
+        let gone = believed.filter(|container| !running.contains(container.as_str()));
+        steps.extend(gone.map(|container| Step::Look(id, container.clone())));
     }
     steps
 }
 
-/// The container of each pod's latest start. One that was never started is no pod's.
-fn latest(seen: &[Observed]) -> BTreeMap<PodId, &Observed> {
-    let mut latest: BTreeMap<PodId, &Observed> = BTreeMap::new();
+/// One container of each name.
+type Latest<'a> = BTreeMap<ContainerName, &'a Observed>;
+
+/// The containers of each pod's latest starts, by name. One that was never started is no pod's.
+fn latest(seen: &[Observed]) -> BTreeMap<PodId, Latest<'_>> {
+    let mut pods: BTreeMap<PodId, Latest<'_>> = BTreeMap::new();
     for container in seen.iter().filter(|c| c.state != State::Created) {
-        let best = latest.entry(container.stamp.pod).or_insert(container);
+        let latest = pods.entry(container.stamp.pod).or_default();
+        let name = container.stamp.container.clone();
+        let best = latest.entry(name).or_insert(container);
         let rank = |c: &Observed| (c.state == State::Running, c.stamp.run);
         if rank(container) > rank(best) {
             *best = container;
         }
     }
-    latest
+    pods
+}
+
+fn cloned(latest: &Latest<'_>) -> Vec<Observed> {
+    latest.values().map(|&it| it.clone()).collect()
 }
 
 #[cfg(test)]

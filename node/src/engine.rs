@@ -4,6 +4,7 @@
 mod attach;
 mod events;
 mod exec;
+mod folders;
 mod list;
 mod network;
 mod pull;

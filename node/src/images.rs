@@ -91,7 +91,11 @@ fn needed(orders: &Orders, level: Level) -> impl Iterator<Item = &ImageRef> {
         .keep_images
         .iter()
         .filter(move |_| level < Level::Pressed);
-    orders.pods.iter().map(|pod| &pod.image).chain(kept)
+    let pods = orders.pods.iter();
+    let sidecars = pods.clone().flat_map(|pod| &pod.sidecars.containers);
+    pods.map(|pod| &pod.image)
+        .chain(sidecars.map(|sidecar| &sidecar.image))
+        .chain(kept)
 }
 
 /// What may go at this level, longest ago needed first.

@@ -31,6 +31,7 @@ mod pod;
 // Doing it.
 mod disk;
 mod engine;
+mod folders;
 mod images;
 mod network;
 mod pods;

@@ -18,6 +18,7 @@ use chrono::Utc;
 use fairway_api::{
     ids::{AppId, PodId},
     logs::{LogLine, LogSource},
+    names::ContainerName,
     pods::PodSpec,
 };
 use tokio::sync::mpsc;
@@ -36,7 +37,7 @@ const NOTICES_MAX: usize = 1_024;
 pub(crate) struct Writer {
     pub(crate) app: AppId,
     pub(crate) pod: PodId,
-    /// `web.1`.
+    /// `web.1`, `web.1/proxy`.
     pub(crate) process: String,
 }
 
@@ -47,6 +48,15 @@ impl Writer {
             pod: spec.id,
             process: spec.name.clone(),
         }
+    }
+
+    /// Of one container of a pod.
+    pub(crate) fn of_container(spec: &PodSpec, container: &ContainerName) -> Self {
+        let mut writer = Self::of(spec);
+        if !container.is_main() {
+            writer.process = format!("{}/{container}", spec.name);
+        }
+        writer
     }
 
     fn line(&self, at: chrono::DateTime<Utc>, source: LogSource, text: String) -> LogLine {

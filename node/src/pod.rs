@@ -7,11 +7,14 @@
 //! Refused   NeverReady   Stopping -> gone, once the plan does not name it any more
 //! ```
 //!
-//! It reads no clock and talks to nobody: [`task`] does what it says.
+//! It reads no clock and talks to nobody: [`task`] does what it says. A pod with several containers
+//! has such a machine for each of them, and a [`group`] above them.
 
 mod disk;
 mod end;
 mod ending;
+pub(crate) mod group;
+pub(crate) mod handle;
 mod steps;
 pub(crate) mod task;
 

@@ -21,11 +21,13 @@ use crate::{
     diff::{Known, Observed, State, Step, diff},
     disk::ForPods,
     engine::{AGAIN_MILLIS, Engine, EngineError, Event, EventKind},
+    folders,
     logs::{self, Writer},
     plans::Orders,
     pod::{
-        Record, SIGKILL_CODE, bury,
-        task::{self, Begin, Handle, Host, News},
+        Record, SIGKILL_CODE, bury, group,
+        handle::{Begin, Handle, Host, News, Place},
+        task,
     },
     sandbox,
 };
@@ -219,7 +221,13 @@ impl Supervisor {
             None
         } else {
             match self.host.engine.list().await {
-                Ok(seen) => Some(seen.containers),
+                Ok(seen) => {
+                    let pods = orders.pods.iter().map(|spec| spec.id);
+                    let pods = pods.chain(self.pods.keys().copied()).collect();
+                    let sweep = folders::sweep(self.host.engine.clone(), pods);
+                    self.host.burials.spawn(sweep);
+                    Some(seen.containers)
+                }
                 Err(error) => return self.without_engine(orders, &error),
             }
         };
@@ -233,20 +241,17 @@ impl Supervisor {
     }
 
     fn known(&self) -> BTreeMap<PodId, Known> {
-        use PodPhase::{Running, Starting, Stopping};
         let board = self.host.board.read();
         let known = |(&id, handle): (&PodId, &Handle)| {
-            let record = board.pods.get(&id);
-            let running = record
-                .filter(|r| matches!(r.status.phase, Starting | Running { .. } | Stopping))
-                .and_then(|record| record.container.clone());
-            (
-                id,
-                Known {
-                    running,
-                    retiring: handle.is_retiring(),
-                },
-            )
+            let containers = board.pods.get(&id).map(Record::containers);
+            let containers = containers.unwrap_or_default().into_iter();
+            let known = Known {
+                running: containers
+                    .filter_map(|(_, record)| record.running().cloned())
+                    .collect(),
+                retiring: handle.is_retiring(),
+            };
+            (id, known)
         };
         self.pods.iter().map(known).collect()
     }
@@ -275,8 +280,8 @@ impl Supervisor {
 
     fn act(&mut self, step: Step) {
         match step {
-            Step::Run(spec) => self.begin(spec, Begin::Wanted),
-            Step::Adopt(spec, observed) => self.begin(spec, Begin::Adopt(observed)),
+            Step::Run(spec) => self.begin(spec, vec![]),
+            Step::Adopt(spec, found) => self.begin(spec, found),
             Step::Retire(pod) => {
                 if let Some(pod) = self.pods.get(&pod) {
                     pod.retire();
@@ -294,7 +299,8 @@ impl Supervisor {
         }
     }
 
-    fn begin(&mut self, spec: Arc<fairway_api::pods::PodSpec>, begin: Begin) {
+    /// Begins a pod, of which these containers are there.
+    fn begin(&mut self, spec: Arc<fairway_api::pods::PodSpec>, found: Vec<Observed>) {
         let id = spec.id;
         let record = self
             .host
@@ -303,24 +309,35 @@ impl Supervisor {
             .pods
             .remove(&id)
             .unwrap_or_else(|| Record::new(id));
-        let handle = task::spawn(&mut self.tasks, self.host.clone(), spec, record, begin);
+        let (tasks, host) = (&mut self.tasks, self.host.clone());
+        let handle = if spec.sidecars.is_empty() {
+            let begin = found.into_iter().next().map_or(Begin::Wanted, Begin::Adopt);
+            task::spawn(tasks, id, host, Place::alone(spec), record, begin)
+        } else {
+            group::spawn(tasks, host, spec, record, found)
+        };
         self.pods.insert(id, handle);
     }
 
     fn bury(&self, observed: Observed) {
         let Observed {
             id,
-            stamp: Stamp { spec, .. },
+            stamp: Stamp {
+                spec, container, ..
+            },
             state,
             ..
         } = observed;
         let follower = spec
-            .filter(|spec| state == State::Dead && spec.attach.is_none())
+            .filter(|spec| {
+                let logs = spec.attach.is_none() || !container.is_main();
+                state == State::Dead && logs
+            })
             .map(|spec| {
                 logs::follow(
                     self.host.engine.clone(),
                     &id,
-                    Writer::of(&spec),
+                    Writer::of_container(&spec, &container),
                     self.host.logs.clone(),
                     &self.host.places,
                     self.host.shutdown.clone(),

@@ -12,6 +12,7 @@
 
 mod pool;
 mod program;
+mod shared;
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +28,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::pool::{Kind, Listed};
+pub(crate) use self::{
+    pool::{Kind, Listed},
+    shared::SharedNet,
+};
 use self::{
     pool::{Next, Pool},
     program::{IMAGE, layer},
@@ -164,6 +168,30 @@ impl Sandboxes {
             id: Some(id),
             joined: joined.clone(),
         })
+    }
+
+    /// A sandbox for the containers of a pod, which must have one: a spare, else a new one.
+    async fn take_or_make(
+        self: &Arc<Self>,
+        spec: &PodSpec,
+        joined: &Joined,
+    ) -> Result<String, EngineError> {
+        if let Some(lease) = self.take(spec, joined, None).await {
+            return Ok(lease.keep());
+        }
+        let kind = Kind {
+            hostname: container::hostname(&spec.name),
+            joined: joined.clone(),
+        };
+        // Nobody's until it is lent: meanwhile nothing is collected.
+        self.pool().begin_making();
+        let made = self.make(&kind).await;
+        let mut pool = self.pool();
+        pool.end_making();
+        if let Ok(id) = &made {
+            pool.lend(id);
+        }
+        made
     }
 
     /// Whether the sandbox runs and is of this kind.

@@ -5,10 +5,12 @@
 //! started ends with it.
 
 mod command;
+mod loopback;
 mod processes;
 
 use std::{
     collections::HashSet,
+    io::ErrorKind,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -17,8 +19,7 @@ use std::{
 use fairway_api::{
     client::{Client, Side},
     ids::{AttachId, PodId},
-    names::NodeName,
-    pods::PodPhase,
+    names::{ContainerName, NodeName},
     sessions::{SessionOrder, SessionWork},
 };
 use tokio::{
@@ -29,6 +30,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{attach, board::Board, engine::Engine};
+
+use loopback::Loopback;
 
 pub(crate) use command::sweep;
 pub(crate) use processes::end_session;
@@ -138,7 +141,7 @@ async fn serve(answers: &Answers, order: SessionOrder) {
                 return;
             }
             SessionWork::Connect { port } => {
-                match connect(target.address, *port, &order.pod_name).await {
+                match connect(&answers.engine, &target, *port, &order.pod_name).await {
                     Ok(stream) => {
                         let carried = socket.carry(stream, Side::Pod);
                         drop(answers.shutdown.run_until_cancelled(carried).await);
@@ -173,37 +176,57 @@ struct Target {
 /// Only pods of this machine are on the board.
 fn find(board: &Board, order: &SessionOrder) -> Result<Target, String> {
     let name = &order.pod_name;
-    if let Some(container) = &order.container {
-        return Err(format!("{name} has no container named {container}"));
-    }
     let record = board.pods.get(&order.pod);
     let record = record.ok_or_else(|| format!("{name} is not on this machine"))?;
-    match (&record.status.phase, &record.container) {
-        (PodPhase::Starting | PodPhase::Running { .. } | PodPhase::Stopping, Some(container)) => {
-            Ok(Target {
-                container: container.clone(),
-                address: record.status.address,
-            })
-        }
-        _ => Err(format!("{name} does not run at the moment")),
+    let main = ContainerName::main();
+    let wanted = order.container.as_deref().unwrap_or(main.as_str());
+    let containers = record.containers();
+    let found = containers.iter().find(|(name, _)| name.as_str() == wanted);
+    let (_, found) = found.ok_or_else(|| format!("{name} has no container named {wanted}"))?;
+    match found.running() {
+        Some(container) => Ok(Target {
+            container: container.clone(),
+            address: record.status.address,
+        }),
+        None if wanted == main.as_str() => Err(format!("{name} does not run at the moment")),
+        None => Err(format!("{wanted} of {name} does not run at the moment")),
     }
 }
 
-async fn connect(address: Option<IpAddr>, port: u16, pod: &str) -> Result<TcpStream, String> {
+/// Connects to a port of a pod; to what listens on the pod's own loopback only, from within its
+/// network.
+async fn connect(
+    engine: &Engine,
+    target: &Target,
+    port: u16,
+    pod: &str,
+) -> Result<TcpStream, String> {
+    let address = target.address;
     let address = address.ok_or_else(|| format!("{pod} has no address on the pod network"))?;
     let connecting = TcpStream::connect((address, port));
-    match timeout(Duration::from_secs(CONNECT_SECS), connecting).await {
-        Ok(Ok(stream)) => {
-            // It carries what a person types as well as what a database dumps.
-            drop(stream.set_nodelay(true));
-            Ok(stream)
-        }
-        Ok(Err(error)) => Err(format!(
-            "cannot connect to port {port} of {pod}: {error}; a process there must listen on \
-             0.0.0.0, not only on 127.0.0.1"
+    let refused = match timeout(Duration::from_secs(CONNECT_SECS), connecting).await {
+        Ok(Ok(stream)) => return Ok(ready(stream)),
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => error,
+        Ok(Err(error)) => return Err(format!("cannot connect to port {port} of {pod}: {error}")),
+        Err(_) => return Err(format!("{pod} did not accept a connection to port {port}")),
+    };
+    match loopback::connect(engine, &target.container, port).await {
+        Ok(stream) => Ok(ready(stream)),
+        Err(Loopback::Refused) => Err(format!(
+            "cannot connect to port {port} of {pod}: {refused}; nothing there listens on it"
         )),
-        Err(_) => Err(format!("{pod} did not accept a connection to port {port}")),
+        Err(Loopback::Closed(why)) => Err(format!(
+            "cannot connect to port {port} of {pod}: {refused}; a process there must listen on \
+             0.0.0.0, not only on 127.0.0.1, since this machine's agent cannot enter the pod's \
+             network ({why})"
+        )),
     }
+}
+
+fn ready(stream: TcpStream) -> TcpStream {
+    // It carries what a person types as well as what a database dumps.
+    drop(stream.set_nodelay(true));
+    stream
 }
 
 /// Waits until a pod does not run any more, and says why.
@@ -231,6 +254,8 @@ async fn until_ended(mut board: watch::Receiver<Board>, pod: PodId) -> String {
 
 #[cfg(test)]
 mod tests {
+    use fairway_api::pods::PodPhase;
+
     use super::*;
     use crate::pod::Record;
 
@@ -255,6 +280,21 @@ mod tests {
         let running = PodPhase::Running { ready: true };
         let up = board(running.clone(), Some("c1"));
         assert_eq!(find(&up, &order(None, pod)).unwrap().container, "c1");
+        assert_eq!(
+            find(&up, &order(Some("main"), pod)).unwrap().container,
+            "c1"
+        );
+        let mut several = board(running.clone(), Some("c1"));
+        let record = several.pods.get_mut(&pod).unwrap();
+        let main = record.clone();
+        let mut proxy = main.clone();
+        proxy.container = Some("c2".into());
+        let named = |name: &str| name.parse::<ContainerName>().unwrap();
+        record.members = [(named("main"), main), (named("proxy"), proxy)].into();
+        for (name, expect) in [(None, "c1"), (Some("main"), "c1"), (Some("proxy"), "c2")] {
+            let found = find(&several, &order(name, pod)).unwrap();
+            assert_eq!(found.container, expect, "{name:?}");
+        }
         for (board, order, expect) in [
             (
                 &up,

@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     attach::{self, Session},
-    container::{self, Net},
+    container::{self, Net, Part},
     engine::{Attached, Engine, EngineError, Inspected},
     network::Network,
     plans::Orders,
-    sandbox::{Lease, Sandboxes},
+    sandbox::{Lease, Sandboxes, SharedNet},
 };
 
 /// How many containers are being created and started at once: more makes each slower and the
@@ -31,7 +31,7 @@ const STARTS_MAX: usize = 8;
 const TRIES_MAX: u32 = 4;
 
 /// What the engine says when its network is full.
-const NO_ADDRESSES: &str = "no available IPv4 addresses";
+pub(crate) const NO_ADDRESSES: &str = "no available IPv4 addresses";
 
 /// What starting needs of this machine.
 #[derive(Debug)]
@@ -54,6 +54,34 @@ pub(crate) struct Started {
     /// Whose network it has, if not its own.
     pub(crate) sandbox: Option<String>,
     pub(crate) session: Option<Session>,
+}
+
+/// Where a container is to have its network from.
+#[derive(Debug, Clone)]
+pub(crate) enum NetWish {
+    /// It is the only one of its pod; `kept` is the sandbox that it has from its last run.
+    Alone { kept: Option<String> },
+    /// It is one of several.
+    Shared(Arc<SharedNet>),
+}
+
+/// Where a container that is being started has its network from.
+enum Ground {
+    Own,
+    Lease(Lease),
+    /// The sandbox of its pod.
+    Shared(String),
+}
+
+impl Ground {
+    /// Whose network the container has, if not its own; it runs, and has it until it gives it back.
+    fn keep(self) -> Option<String> {
+        match self {
+            Self::Own => None,
+            Self::Lease(lease) => Some(lease.keep()),
+            Self::Shared(id) => Some(id),
+        }
+    }
 }
 
 /// Why a pod could not be started, in words for the user.
@@ -89,19 +117,18 @@ impl Starter {
         }
     }
 
-    /// Starts a pod. `cancel` ends it while it waits or pulls; a container that exists by then is
-    /// started all the same, so that it is never unknown whether there is one. `kept` is the
-    /// sandbox that the pod has from its last run.
+    /// Starts a container. `cancel` ends it while it waits or pulls; a container that exists by then
+    /// is started all the same, so that it is never unknown whether there is one.
     pub(crate) async fn start(
         &self,
-        spec: &PodSpec,
+        part: &Part,
         run: u32,
-        kept: Option<&str>,
+        net: &NetWish,
         cancel: &CancellationToken,
     ) -> Result<Started, NotStarted> {
         let _busy = self.sandboxes.busy();
         let mut socket =
-            match &spec.attach {
+            match &part.spec.attach {
                 None => None,
                 Some(attach) => {
                     let dialed = cancel
@@ -114,7 +141,7 @@ impl Starter {
                 }
             };
         let started = self
-            .start_container(spec, run, kept, cancel, &mut socket)
+            .start_container(part, run, net.clone(), cancel, &mut socket)
             .await;
         if let (Err(error), Some(mut socket)) = (&started, socket) {
             attach::fail(&mut socket, error.to_string()).await;
@@ -125,21 +152,24 @@ impl Starter {
     /// Takes the terminal once the container runs.
     async fn start_container(
         &self,
-        spec: &PodSpec,
+        part: &Part,
         run: u32,
-        mut kept: Option<&str>,
+        mut net: NetWish,
         cancel: &CancellationToken,
         socket: &mut Option<AttachSocket>,
     ) -> Result<Started, NotStarted> {
+        let spec = &part.spec;
+        let mut tries = 0;
         loop {
+            tries += 1;
             let began = Instant::now();
-            let (container, lease) = self.create(spec, run, kept, cancel).await?;
+            let (container, ground) = self.create(part, run, &net, cancel).await?;
             let created = Instant::now();
             Phase::StartCreate.log(spec.id, created - began);
             let error = match self.start_created(spec, &container, socket).await {
                 Ok(mut started) => {
                     Phase::StartRun.log(spec.id, created.elapsed());
-                    started.sandbox = lease.map(Lease::keep);
+                    started.sandbox = ground.keep();
                     return Ok(started);
                 }
                 Err(error) => error,
@@ -148,36 +178,41 @@ impl Starter {
             if let Err(error) = self.engine.remove(&container).await {
                 tracing::warn!(container, "cannot remove what did not start: {error}");
             }
-            if !self.is_worth_another_try(&error, lease.as_ref()).await {
+            if !self.is_worth_another_try(&error, &ground, tries).await {
                 return Err(error);
             }
-            kept = None;
-        }
-    }
-
-    /// Whether it was the network and the next try has another one. There are as many tries as
-    /// there are spares.
-    async fn is_worth_another_try(&self, error: &NotStarted, lease: Option<&Lease>) -> bool {
-        match lease {
-            Some(lease) => {
-                let mark = self.engine.sandbox_mark(lease.id()).await;
-                mark.is_ok_and(|mark| mark.is_none())
+            if let NetWish::Alone { kept } = &mut net {
+                *kept = None;
             }
-            None => error.0.contains(NO_ADDRESSES) && self.sandboxes.give_up().await,
         }
     }
 
-    /// Makes the container, and takes a sandbox for it if there is one.
+    /// Whether it was the network and the next try has another one. Of those alone there are as many
+    /// tries as there are spares.
+    async fn is_worth_another_try(&self, error: &NotStarted, ground: &Ground, tries: u32) -> bool {
+        let sandbox = match ground {
+            Ground::Own => {
+                return error.0.contains(NO_ADDRESSES) && self.sandboxes.give_up().await;
+            }
+            Ground::Lease(lease) => lease.id(),
+            Ground::Shared(_) if tries >= TRIES_MAX => return false,
+            Ground::Shared(id) => id,
+        };
+        let mark = self.engine.sandbox_mark(sandbox).await;
+        mark.is_ok_and(|mark| mark.is_none())
+    }
+
+    /// Makes the container, in the sandbox of its pod, or takes one for it if there is one.
     async fn create(
         &self,
-        spec: &PodSpec,
+        part: &Part,
         run: u32,
-        kept: Option<&str>,
+        wish: &NetWish,
         cancel: &CancellationToken,
-    ) -> Result<(String, Option<Lease>), NotStarted> {
+    ) -> Result<(String, Ground), NotStarted> {
         let instance = self.engine.instance();
-        let name = container::name(instance, spec, run);
-        let mut lease: Option<Lease> = None;
+        let name = container::name(instance, &part.spec, run);
+        let mut ground = Ground::Own;
         for _ in 0..TRIES_MAX {
             let _permit = cancel
                 .run_until_cancelled(self.permits.acquire())
@@ -185,29 +220,40 @@ impl Starter {
                 .ok_or_else(cancelled)?;
             let joined = cancel.run_until_cancelled(self.network.joined()).await;
             let joined = joined.ok_or_else(cancelled)?.map_err(NotStarted)?;
-            if lease.as_ref().is_none_or(|lease| !lease.is_on(&joined)) {
-                lease = self.sandboxes.take(spec, &joined, kept).await;
-            }
-            let net = match &lease {
-                Some(lease) => Net::Sandbox(lease.id()),
-                None => Net::Own(&joined),
+            ground = match (wish, ground) {
+                (NetWish::Shared(net), _) => Ground::Shared(net.get(&joined).await?),
+                (NetWish::Alone { .. }, Ground::Lease(lease)) if lease.is_on(&joined) => {
+                    Ground::Lease(lease)
+                }
+                (NetWish::Alone { kept }, _) => {
+                    let taken = self
+                        .sandboxes
+                        .take(&part.spec, &joined, kept.as_deref())
+                        .await;
+                    taken.map_or(Ground::Own, Ground::Lease)
+                }
             };
-            let body = container::body(instance, spec, run, net);
+            let net = match &ground {
+                Ground::Own => Net::Own(&joined),
+                Ground::Lease(lease) => Net::Sandbox(lease.id()),
+                Ground::Shared(id) => Net::Sandbox(id),
+            };
+            let body = container::body(instance, part, run, net);
             let created = self.engine.create(&name, body).await;
             let error = match created {
-                Ok(container) => return Ok((container, lease)),
+                Ok(container) => return Ok((container, ground)),
                 Err(error) => error,
             };
             match error.status() {
                 Some(404) if error.lacks_image() => {
                     drop(_permit);
                     cancel
-                        .run_until_cancelled(self.pull(&spec.image))
+                        .run_until_cancelled(self.pull(&part.spec.image))
                         .await
                         .ok_or_else(cancelled)??;
                 }
                 // The sandbox has vanished.
-                Some(404) if lease.is_some() => lease = None,
+                Some(404) if !matches!(ground, Ground::Own) => ground = Ground::Own,
                 Some(404) => self.network.lost(),
                 Some(409) if self.engine.free_name(&name).await? => {}
                 _ => return Err(error.into()),

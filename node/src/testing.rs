@@ -5,6 +5,7 @@ use fairway_api::{
     ids::{AppId, PodId},
     images::ImageRef,
     pods::{PodSpec, RestartPolicy, StopPolicy},
+    sidecars::{OnExit, Sidecar, Sidecars},
     sizes::Resources,
 };
 
@@ -41,5 +42,25 @@ pub(crate) fn spec(id: u128) -> PodSpec {
         restart: RestartPolicy::Always,
         time_to_live_secs: None,
         attach: None,
+        sidecars: Sidecars::default(),
+    }
+}
+
+/// A sidecar that waits for nobody.
+pub(crate) fn sidecar(name: &str) -> Sidecar {
+    let pod = spec(1);
+    Sidecar {
+        name: name.parse().unwrap(),
+        image: pod.image,
+        command: None,
+        entrypoint: None,
+        env: Default::default(),
+        resources: pod.resources,
+        port: None,
+        checks: Checks::for_worker(),
+        stop: pod.stop,
+        after: Default::default(),
+        on_exit: OnExit::Restart,
+        folders: vec![],
     }
 }

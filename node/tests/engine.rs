@@ -31,5 +31,7 @@ mod running;
 mod sandboxes;
 #[path = "engine/sessions.rs"]
 mod sessions;
+#[path = "engine/sidecars.rs"]
+mod sidecars;
 #[path = "engine/surviving.rs"]
 mod surviving;

@@ -212,12 +212,14 @@ fn app(case: &Case, n: usize) -> App {
         startup_deadline_secs: 60,
         placement: Arc::new(placement),
         volumes: vec![],
+        sidecars: Default::default(),
     };
     let release = Release {
         id: release,
         version: 1,
         types: [(ProcessType::web(), web)].into(),
         cron: Arc::default(),
+        one_off_sidecars: Default::default(),
     };
     let pod = |ordinal: u32| {
         let id = PodId::from_u128((number << 32) + u128::from(ordinal));
@@ -232,6 +234,7 @@ fn app(case: &Case, n: usize) -> App {
             ordinal,
             name: format!("web.{ordinal}"),
             size: size.clone(),
+            sidecars: Default::default(),
             node: runs.then(|| format!("node-{node}").parse().expect("a name")),
             unplaced: None,
             intent: PodIntent::Wanted,
@@ -265,5 +268,6 @@ fn running(id: PodId) -> PodStatus {
         started_at: None,
         last_exit: None,
         check_failure: None,
+        containers: vec![],
     }
 }

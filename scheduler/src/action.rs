@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use fairway_api::{
     ids::{AppId, DeploymentId, PodId, ReleaseId},
     names::{NodeName, ProcessType, SizeName},
+    sizes::Resources,
 };
 
 use crate::{
@@ -98,7 +99,8 @@ impl App {
     pub fn apply(&mut self, action: &Action, now: DateTime<Utc>) {
         match action {
             Action::Create(new) => {
-                self.pods.insert(new.id, Pod::new(new, now));
+                let sidecars = self.sidecars(new.release, new.kind, &new.process_type);
+                self.pods.insert(new.id, Pod::new(new, sidecars, now));
             }
             Action::Bind { pod, node } => self.bind(*pod, node),
             Action::Job(action) => self.jobs.apply(action, now),
@@ -198,7 +200,7 @@ impl App {
 }
 
 impl Pod {
-    fn new(new: &NewPod, now: DateTime<Utc>) -> Self {
+    fn new(new: &NewPod, sidecars: Resources, now: DateTime<Utc>) -> Self {
         Self {
             id: new.id,
             release: new.release,
@@ -207,6 +209,7 @@ impl Pod {
             ordinal: new.ordinal,
             name: new.name.clone(),
             size: new.size.clone(),
+            sidecars,
             node: None,
             unplaced: None,
             intent: PodIntent::Wanted,

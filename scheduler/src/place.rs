@@ -17,7 +17,7 @@ use std::{
 
 use fairway_api::{
     ids::{AppId, PodId},
-    names::{NodeName, SizeName},
+    names::NodeName,
     placement::{Expression, Placement, Priority},
     sizes::Resources,
 };
@@ -32,7 +32,7 @@ use crate::{
     action::{Action, Step},
     drain, filter,
     pass::Pass,
-    snapshot::{App, Node, Pod, PodIntent, resources},
+    snapshot::{App, Node, Pod, PodIntent},
     volumes::{self, Needs},
 };
 
@@ -148,7 +148,7 @@ struct Binding<'a, 'p> {
     bound: &'a mut Bound,
     names: Names,
     /// Nothing is given back while pods are bound: what found no room finds none later.
-    full: HashMap<(Arc<Placement>, SizeName), Arc<str>>,
+    full: HashMap<(Arc<Placement>, Resources), Arc<str>>,
     /// Room that others leave for a pod of higher priority; until they have left, no other pod
     /// gets it.
     claims: Vec<(Index, Resources)>,
@@ -188,7 +188,7 @@ impl Binding<'_, '_> {
     }
 
     fn class(&mut self, class: &Class, pods: Vec<PodId>, eligible: &Eligible) {
-        let shape = (Arc::clone(&class.placement), class.size.clone());
+        let shape = (Arc::clone(&class.placement), class.need());
         if let Some(why) = self.full.get(&shape).map(Arc::clone) {
             for pod in pods {
                 self.unplaced(class.app, pod, &why);
@@ -307,15 +307,14 @@ pub(crate) fn waits(pod: &Pod) -> bool {
     pod.node.is_none() && pod.intent == PodIntent::Wanted
 }
 
-/// Why no machine of the cluster could run such a pod even if nothing else ran: one line per
-/// machine or reason. `None` if one could, or if nothing is known of the machines yet.
+/// Why no machine of the cluster could run a pod that needs so much, all containers together, even
+/// if nothing else ran: one line per machine or reason. `None` if one could, or if nothing is known of the machines yet.
 pub fn never_fits(
     nodes: &BTreeMap<NodeName, Node>,
     placement: &Placement,
-    size: &SizeName,
+    need: Resources,
 ) -> Option<String> {
     let required: Vec<Expression> = placement.required().collect();
-    let need = resources(size);
     let why = |node: &Node| {
         filter::facts(node, placement, &required).or_else(|| filter::size(node, need))
     };

@@ -24,6 +24,7 @@ use chrono::{DateTime, Duration, Utc};
 use fairway_api::{
     deployments::{Wish, WishKind},
     ids::ReleaseId,
+    sizes::Resources,
 };
 
 use self::stages::{Outcome, Stage};
@@ -34,7 +35,7 @@ use crate::{
     place,
     snapshot::{
         App, Deployment, DeploymentState, Failure, Pod, PodIntent, PodKind, RELEASE_PHASE_TYPE,
-        Release,
+        Release, resources,
     },
 };
 
@@ -247,13 +248,20 @@ fn begin(app: &App, deployment: &Deployment, pass: &mut Pass<'_>) {
 fn never_fits(app: &App, release: &Release, pass: &Pass<'_>) -> Option<Failure> {
     let mut wanted = app.wanted(release).into_iter();
     wanted.find_map(|(process_type, want)| {
-        let of_release = &release.types.get(process_type)?.placement;
-        let placement = app.placements.get(process_type).unwrap_or(of_release);
+        let of_release = release.types.get(process_type)?;
+        let placement = app.placements.get(process_type);
+        let placement = placement.unwrap_or(&of_release.placement);
+        let need = resources(&want.size).plus(of_release.sidecars);
         let why = (want.quantity > 0)
-            .then(|| place::never_fits(pass.nodes, placement, &want.size))
+            .then(|| place::never_fits(pass.nodes, placement, need))
             .flatten()?;
+        let beside = if of_release.sidecars == Resources::default() {
+            ""
+        } else {
+            " with its sidecars"
+        };
         Some(Failure {
-            reason: format!("{process_type} ({}) fits on no machine", want.size),
+            reason: format!("{process_type} ({}){beside} fits on no machine", want.size),
             lines: why.lines().map(Into::into).collect(),
         })
     })

@@ -104,6 +104,8 @@ pub struct Release {
     pub types: BTreeMap<ProcessType, ReleaseType>,
     /// What runs by schedule while it serves.
     pub cron: Cron,
+    /// What containers besides the main one take in pods that run once.
+    pub one_off_sidecars: Resources,
 }
 
 /// One process type of a release.
@@ -117,6 +119,8 @@ pub struct ReleaseType {
     pub placement: Arc<Placement>,
     /// What its pods mount.
     pub volumes: Vec<VolumeId>,
+    /// What containers besides the main one take in each of its pods.
+    pub sidecars: Resources,
 }
 
 /// One pod: what is wanted of it, and what was seen.
@@ -129,7 +133,10 @@ pub struct Pod {
     pub ordinal: u32,
     /// `web.1`, `run.4821`, `release.7`.
     pub name: String,
+    /// Of its main container.
     pub size: SizeName,
+    /// What its other containers take.
+    pub sidecars: Resources,
     /// The machine it is bound to.
     pub node: Option<NodeName>,
     /// Why it is bound to none: a line per machine.
@@ -271,6 +278,25 @@ impl App {
             .collect()
     }
 
+    /// What the sidecars of such a pod take.
+    pub(crate) fn sidecars(
+        &self,
+        release: ReleaseId,
+        kind: PodKind,
+        process_type: &ProcessType,
+    ) -> Resources {
+        let Some(release) = self.releases.get(&release) else {
+            return Resources::default();
+        };
+        match kind {
+            PodKind::Run | PodKind::Job => release.one_off_sidecars,
+            PodKind::Service | PodKind::ReleasePhase => {
+                let of_type = release.types.get(process_type);
+                of_type.map(|it| it.sidecars).unwrap_or_default()
+            }
+        }
+    }
+
     /// True for a pod that the route table names.
     pub fn routes_to(&self, pod: &Pod) -> bool {
         pod.is_web()
@@ -363,12 +389,17 @@ impl Pod {
 
     /// What it takes of its machine.
     pub fn resources(&self) -> Option<Resources> {
-        self.holds().then(|| resources(&self.size))
+        self.holds().then(|| self.need())
+    }
+
+    /// What all its containers may use together.
+    pub fn need(&self) -> Resources {
+        resources(&self.size).plus(self.sidecars)
     }
 }
 
-/// What a pod of this size may use.
-pub(crate) fn resources(size: &SizeName) -> Resources {
+/// What a container of this size may use.
+pub fn resources(size: &SizeName) -> Resources {
     // A size that was taken out of the table since counts as the default one: its pods go on.
     fairway_api::sizes::find(size.as_str())
         .or_else(|| fairway_api::sizes::find(fairway_api::sizes::SIZE_DEFAULT))

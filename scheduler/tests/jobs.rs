@@ -62,6 +62,7 @@ fn release(world: &mut World, app: AppId, jobs: &[(&str, Job)]) {
         version: 1,
         types: BTreeMap::new(),
         cron: Arc::new(cron),
+        one_off_sidecars: Default::default(),
     };
     let app = world.app(app);
     app.releases.insert(id, release);
@@ -354,6 +355,7 @@ fn a_one_off_pod_leaves_how_it_ended() {
                 ordinal: 4821,
                 name: "run.4821".into(),
                 size: size("standard-1x"),
+                sidecars: Default::default(),
                 node: None,
                 unplaced: None,
                 intent: PodIntent::Wanted,

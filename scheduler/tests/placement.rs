@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use fairway_api::{ids::AppId, names::SizeName};
+use fairway_api::{ids::AppId, names::SizeName, sizes::Resources};
 use fairway_scheduler::{
     place, policy,
-    snapshot::{NodeState, Pod, PodIntent},
+    snapshot::{NodeState, Pod, PodIntent, resources},
 };
 use proptest::prelude::*;
 
@@ -304,7 +304,7 @@ fn what_can_never_fit_is_known_at_once() {
     let world = world(&ZONES);
     let never = |size: &SizeName, placement: &str| {
         let placement = serde_json::from_str(placement).unwrap();
-        place::never_fits(&world.snapshot.nodes, &placement, size)
+        place::never_fits(&world.snapshot.nodes, &placement, resources(size))
     };
     assert_eq!(never(&size("standard-1x"), "{}"), None);
     let why = never(&size("performance-l"), "{}").unwrap();
@@ -315,8 +315,29 @@ fn what_can_never_fit_is_known_at_once() {
     let why = never(&size("nano"), r#"{ "require": ["gpu"] }"#).unwrap();
     assert!(why.starts_with("a1: lacks the label gpu\n"), "{why}");
     let (nobody, any) = (BTreeMap::new(), serde_json::from_str("{}").unwrap());
-    let nothing = place::never_fits(&nobody, &any, &size("nano"));
+    let nothing = place::never_fits(&nobody, &any, resources(&size("nano")));
     assert_eq!(nothing, None, "no machine has reported yet");
+}
+
+#[test]
+fn sidecars_count_as_the_pods_own() {
+    let deployed = |sidecars_mib: u64| {
+        let mut world = world(&ZONES[..1]);
+        let app = world.add_app("shop");
+        let release = world.deploy(app, &[web(2)], false);
+        let release = world.app(app).releases.get_mut(&release).unwrap();
+        let sidecars = Resources {
+            memory_bytes: sidecars_mib << 20,
+            ..Resources::default()
+        };
+        release.types.get_mut("web").unwrap().sidecars = sidecars;
+        world.plan();
+        (world, app)
+    };
+    for (sidecars_mib, want) in [(0, "a1:2"), (256, "-:1 a1:1"), (513, "")] {
+        let (world, app) = deployed(sidecars_mib);
+        assert_eq!(shares(&world, app), want, "{sidecars_mib}");
+    }
 }
 
 /// Everything that was told to start is up, everything that was told to stop has ended.

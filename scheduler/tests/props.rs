@@ -181,6 +181,7 @@ fn pod(
         ordinal: u32::from(ordinal % 4),
         name: format!("{name}.{ordinal}"),
         size: size(["standard-1x", "nano", "no-such-size"][usize::from(ordinal) % 3]),
+        sidecars: Default::default(),
         status: bound.as_ref().and(word).map(|word| status(id, word, now)),
         node: bound,
         unplaced: (node > 200).then(|| "an old reason".into()),

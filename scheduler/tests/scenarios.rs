@@ -218,6 +218,7 @@ fn run(world: &mut World, app: AppId, time_to_live_secs: i64) {
         ordinal: 4821,
         name: "run.4821".into(),
         size: size("standard-1x"),
+        sidecars: Default::default(),
         node: None,
         unplaced: None,
         intent: PodIntent::Wanted,

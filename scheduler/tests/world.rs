@@ -291,6 +291,7 @@ impl World {
                 version,
                 types: types.collect(),
                 cron: Arc::default(),
+                one_off_sidecars: Default::default(),
             },
         );
         app.deployments.push(Deployment {
@@ -602,6 +603,7 @@ fn release_type(quantity: u32) -> ReleaseType {
         startup_deadline_secs: 60,
         placement: Arc::default(),
         volumes: vec![],
+        sidecars: Default::default(),
     }
 }
 
@@ -664,5 +666,6 @@ pub(crate) fn status(id: PodId, word: &str, now: DateTime<Utc>) -> PodStatus {
         phase,
         last_exit,
         check_failure,
+        containers: vec![],
     }
 }

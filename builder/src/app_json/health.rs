@@ -12,11 +12,8 @@
 
 use std::collections::BTreeMap;
 
-use fairway_api::{
-    checks::{
-        Check, Checks, Periodic, STARTUP_DEADLINE_SECS_DEFAULT, STARTUP_DEADLINE_SECS_MAX, Statuses,
-    },
-    names::ProcessType,
+use fairway_api::checks::{
+    Check, Checks, Periodic, STARTUP_DEADLINE_SECS_DEFAULT, STARTUP_DEADLINE_SECS_MAX, Statuses,
 };
 use serde::Deserialize;
 
@@ -99,15 +96,18 @@ enum Grpc {
     Service(String),
 }
 
+/// The checks of one container, if there are any; `usual` is what it starts with when neither a
+/// startup nor a readiness check is named.
 pub(super) fn checks(
-    process_type: &ProcessType,
+    at: &str,
+    usual: Check,
     list: Vec<HealthCheck>,
 ) -> Result<Option<Checks>, AppJsonError> {
     let mut startup = None;
     let mut readiness = None;
     let mut liveness = None;
     for (index, check) in list.into_iter().enumerate() {
-        let at = format!("healthchecks.{process_type}[{index}]");
+        let at = format!("{at}[{index}]");
         let kind = check.kind.unwrap_or(CheckKind::Startup);
         let twice = match kind {
             CheckKind::Startup => startup.replace(startup_check(&at, check)?).is_some(),
@@ -127,8 +127,7 @@ pub(super) fn checks(
     // Without a startup check of its own, a pod is up when it is ready for the first time.
     let usual = match &readiness {
         Some(Periodic { check, .. }) => check.clone(),
-        None if process_type.as_str() == "web" => Checks::for_port().startup,
-        None => Checks::for_worker().startup,
+        None => usual,
     };
     let (startup, startup_deadline_secs, startup_delay_secs) =
         startup.unwrap_or((usual, STARTUP_DEADLINE_SECS_DEFAULT, 0));

@@ -5,3 +5,4 @@ mod dockerfile;
 mod failures;
 mod harness;
 mod recovery;
+mod sidecars;

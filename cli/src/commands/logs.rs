@@ -23,6 +23,7 @@ pub(crate) enum Command {
   app logs -t                      # and go on with new ones
   app logs -n 500 -p web
   app logs -t -p web.1 --source app
+  app logs -p web.1/proxy          # one container of a process that has several
   app logs --json | jq -r 'select(.process == \"router\").text'")]
 pub(crate) struct ShowArgs {
     /// Go on with new lines until interrupted
@@ -32,7 +33,7 @@ pub(crate) struct ShowArgs {
     #[arg(short = 'n', long, alias = "lines", value_name = "LINES", default_value_t = LOG_SESSION_LINES_DEFAULT,
           value_parser = clap::value_parser!(u32).range(0..=i64::from(LOG_SESSION_LINES_MAX)))]
     num: u32,
-    /// Only this process (web.1) or process type (web); `router` has the access lines
+    /// Only this process (web.1), container (web.1/proxy) or process type (web); `router` has the access lines
     #[arg(
         short,
         long = "ps",

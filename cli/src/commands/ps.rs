@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use fairway_api::{
     client::Client,
-    dynos::{Dyno, DynoState},
+    dynos::{Dyno, DynoContainer, DynoState},
     formation::{Formation, FormationBatch, FormationUpdate},
     names::AppName,
     sizes::Size,
@@ -127,7 +127,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
 }
 
 fn describe(dynos: &[Dyno], now: DateTime<Utc>) -> String {
-    let rows = dynos.iter().map(|dyno| {
+    let pod = |dyno: &Dyno| {
         [
             dyno.name.clone(),
             state(dyno, now),
@@ -144,6 +144,10 @@ fn describe(dynos: &[Dyno], now: DateTime<Utc>) -> String {
                 .unwrap_or_default(),
             dyno.command.clone(),
         ]
+    };
+    let rows = dynos.iter().flat_map(|dyno| {
+        let containers = dyno.containers.iter().map(|it| container(dyno, it));
+        std::iter::once(pod(dyno)).chain(containers)
     });
     let mut text = table(
         [
@@ -157,6 +161,24 @@ fn describe(dynos: &[Dyno], now: DateTime<Utc>) -> String {
         }
     }
     text
+}
+
+/// One container of a pod that has several, by the name that `app logs -p` takes.
+fn container(dyno: &Dyno, container: &DynoContainer) -> [String; 7] {
+    let none = String::new;
+    let what = match &container.image {
+        Some(image) => format!("{} ({image})", container.command),
+        None => container.command.clone(),
+    };
+    [
+        format!("  {}/{}", dyno.name, container.name),
+        container.state.to_string(),
+        none(),
+        none(),
+        container.restarts.to_string(),
+        none(),
+        what.trim().to_owned(),
+    ]
 }
 
 fn state(dyno: &Dyno, now: DateTime<Utc>) -> String {
@@ -278,4 +300,43 @@ async fn stop(args: &StopArgs, session: &Session) -> Result<(), Failure> {
         .output
         .talk(format!("Stopping {} of {app}.", args.process));
     session.output.nothing()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn containers_stand_below_their_process() {
+        let id = "00000000-0000-7000-8000-000000000001";
+        let at = "2026-11-21T21:30:43Z";
+        let container = |name: &str, state: &str, image: Option<&str>| {
+            json!({ "name": name, "state": state, "reason": null, "restarts": 1,
+                    "command": "serve", "image": image })
+        };
+        let dyno: Dyno = serde_json::from_value(json!({
+            "id": id, "app": { "id": id, "name": "shop" }, "name": "web.1", "type": "web",
+            "command": "serve", "size": "nano", "state": "up",
+            "release": { "id": id, "version": 7 }, "attach_url": null, "reason": null,
+            "restarts": 1, "exit_code": null, "superseded": false, "node": "one",
+            "containers": [container("main", "up", None),
+                           container("proxy", "crashed", Some("nginx:1.27"))],
+            "created_at": at, "updated_at": at,
+        }))
+        .unwrap();
+        let text = describe(&[dyno], at.parse().unwrap());
+        let words: Vec<Vec<&str>> = text
+            .lines()
+            .skip(1)
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(words[0][..3], ["web.1", "up", "0s"]);
+        assert_eq!(words[1], ["web.1/main", "up", "1", "serve"]);
+        assert_eq!(
+            words[2],
+            ["web.1/proxy", "crashed", "1", "serve", "(nginx:1.27)"]
+        );
+    }
 }

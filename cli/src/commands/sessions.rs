@@ -33,6 +33,7 @@ pub(crate) enum Command {
 #[command(after_help = "Examples:
   app ps:exec                            # a shell in web.1
   app ps:exec -d worker.2 -- ps aux
+  app ps:exec -c proxy -- nginx -T       # in a sidecar of web.1
   app ps:exec 'ls /tmp | wc -l'          # one word is a shell command line
   app ps:exec -- tar c . > backup.tar    # bytes pass unchanged
 For a fresh process with the app's full size: app run. What the command started ends with it, and
@@ -76,8 +77,8 @@ pub(crate) struct CopyArgs {
     source: String,
     /// Where to: PATH or PROCESS:PATH
     target: String,
-    /// A container of the process other than the main one
-    #[arg(long)]
+    /// A container of the process other than the main one, as `app ps` names it
+    #[arg(short, long)]
     container: Option<String>,
 }
 
@@ -92,8 +93,8 @@ struct WhoseArgs {
         default_value = "web.1"
     )]
     dyno: String,
-    /// A container of the process other than the main one
-    #[arg(long)]
+    /// A container of the process other than the main one, as `app ps` names it
+    #[arg(short, long)]
     container: Option<String>,
 }
 

@@ -4,7 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
-use fairway_api::{autoscale::LastDecision, ids::AppId, names::ProcessType, pods::PodPhase, sizes};
+use fairway_api::{
+    autoscale::LastDecision,
+    ids::AppId,
+    names::ProcessType,
+    pods::PodPhase,
+    sizes::{self, Resources},
+};
 use fairway_scheduler::{
     autoscale::{Memory, Seen, Situation, Use, Verdict, WINDOW_SECS, decide},
     snapshot::{PodIntent, PodKind},
@@ -22,6 +28,7 @@ use crate::{
         columns::now,
         deployments, formation as formation_rows,
         pods::{self, PodRow},
+        releases,
     },
 };
 
@@ -35,6 +42,8 @@ struct Known {
     deploying: bool,
     /// Of the release that serves; up.
     up: Vec<PodRow>,
+    /// What the sidecars of each take.
+    sidecars: Resources,
 }
 
 /// Looks at all of them. What one of them suffers the others do not.
@@ -104,7 +113,10 @@ async fn read(db: &mut Db, policy: AutoscaleRow) -> Result<Option<Known>, StoreE
         pod.process_type == policy.process_type && pod.release == release && is_up(pod)
     });
     let deploying = !deployments::open_of(db, app.id).await?.is_empty();
+    let image = releases::get(db, release).await?.image;
+    let sidecars = image.map(|it| it.sidecars.resources(Some(&policy.process_type)));
     Ok(Some(Known {
+        sidecars: sidecars.unwrap_or_default(),
         app,
         policy,
         quantity: row.quantity,
@@ -135,15 +147,17 @@ fn seen(metrics: &Metrics, known: &Known, now: DateTime<Utc>) -> Seen {
     });
     Seen {
         traffic: requests.flatten(),
-        pods: settled.filter_map(|pod| usage(metrics, pod)).collect(),
+        pods: settled
+            .filter_map(|pod| usage(metrics, pod, known.sidecars))
+            .collect(),
     }
 }
 
-/// What a pod uses of its size.
-pub(crate) fn usage(metrics: &Metrics, pod: &PodRow) -> Option<Use> {
+/// What a pod uses of its size and of what its sidecars may use, which is what `beside` says.
+pub(crate) fn usage(metrics: &Metrics, pod: &PodRow, beside: Resources) -> Option<Use> {
     let (cpu_millis, memory_bytes) = metrics.used(pod.id)?;
     let size = sizes::find(pod.size.as_str()).or_else(|| sizes::find(sizes::SIZE_DEFAULT))?;
-    let has = size.resources;
+    let has = size.resources.plus(beside);
     Some(Use {
         cpu: cpu_millis / f64::from(has.cpu_millis.max(1)) * 100.0,
         memory: memory_bytes / has.memory_bytes.max(1) as f64 * 100.0,

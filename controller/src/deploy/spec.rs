@@ -1,5 +1,7 @@
 //! From a release, its config vars and a pod's row to the [`PodSpec`] that an agent runs. Pure.
 
+mod sidecars;
+
 use std::collections::BTreeMap;
 
 use fairway_api::{
@@ -18,6 +20,8 @@ use fairway_scheduler::snapshot::{Pod, PodKind, RELEASE_PHASE_TYPE};
 
 use super::one_off::OneOff;
 use crate::store::releases::ReleaseRow;
+
+pub(crate) use sidecars::company;
 
 /// What starts anything in an image that buildpacks made, in the environment that they prepared
 /// (Cloud Native Buildpacks, platform specification, launcher).
@@ -39,6 +43,14 @@ pub struct Runs<'a> {
 /// The port that the web process of an image listens on.
 pub fn web_port(image: &BuiltImage) -> u16 {
     image.exposed_port.unwrap_or(PORT_DEFAULT)
+}
+
+/// The port that the router sends the app's requests to: that of the web process, unless one of its
+/// sidecars takes them.
+pub fn requests_port(image: &BuiltImage) -> u16 {
+    let front = image.sidecars.front(&ProcessType::web());
+    let port = front.and_then(|front| front.port);
+    port.unwrap_or_else(|| web_port(image))
 }
 
 /// What the agent is to run; `None` if the release has no such process, which its pods never lack.
@@ -78,6 +90,7 @@ pub fn pod_spec(pod: &Pod, runs: &Runs<'_>) -> Option<PodSpec> {
         },
         time_to_live_secs: runs.one_off.map(|one_off| one_off.time_to_live_secs),
         attach: runs.one_off.and_then(|one_off| one_off.attach.clone()),
+        sidecars: sidecars::of_pod(pod, runs, image, port),
     })
 }
 
@@ -145,17 +158,27 @@ fn environment(pod: &Pod, runs: &Runs<'_>, port: Option<u16>) -> BTreeMap<String
     for (name, value) in service_variables(runs) {
         env.entry(name).or_insert_with(|| Secret::new(value));
     }
-    let mut set = |name: &str, value: String| env.insert(name.into(), Secret::new(value));
-    set("DYNO", pod.name.clone());
-    set("FAIRWAY_APP", runs.app_name.to_string());
-    set("FAIRWAY_RELEASE", format!("v{}", runs.release.version));
-    if let Some(commit) = &runs.release.commit {
-        set("FAIRWAY_COMMIT", commit.to_string());
-    }
+    env.extend(platform_variables(pod, runs));
     if let Some(port) = port {
-        set("PORT", port.to_string());
+        env.insert("PORT".into(), Secret::new(port.to_string()));
     }
     env
+}
+
+/// What Fairway says in every container.
+fn platform_variables(pod: &Pod, runs: &Runs<'_>) -> Vec<(String, Secret)> {
+    let mut variables = vec![
+        ("DYNO", pod.name.clone()),
+        ("FAIRWAY_APP", runs.app_name.to_string()),
+        ("FAIRWAY_RELEASE", format!("v{}", runs.release.version)),
+    ];
+    if let Some(commit) = &runs.release.commit {
+        variables.push(("FAIRWAY_COMMIT", commit.to_string()));
+    }
+    let variables = variables.into_iter();
+    variables
+        .map(|(name, value)| (name.to_owned(), Secret::new(value)))
+        .collect()
 }
 
 /// Where the app's other processes are: `WEB_SERVICE_HOST` and, for one that gets requests,
@@ -174,7 +197,7 @@ fn service_variables(runs: &Runs<'_>) -> Vec<(String, String)> {
         let host = format!("{process_type}.{}.{DNS_SUFFIX}", runs.app_name);
         variables.push((format!("{name}_SERVICE_HOST"), host));
         if process_type.is_web() {
-            let port = web_port(image).to_string();
+            let port = requests_port(image).to_string();
             variables.push((format!("{name}_SERVICE_PORT"), port));
         }
     }

@@ -62,7 +62,7 @@ enum Command {
 /// Which lines a session shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LogFilter {
-    /// `web.1`, `web` for all pods of the type, or `import.4821` for all pods of a run.
+    /// `web.1`, `web.1/proxy` for one container of it, `web` for all pods of the type, or `import.4821` for all pods of a run.
     pub process: Option<String>,
     pub source: Option<LogSource>,
 }
@@ -72,7 +72,7 @@ impl LogFilter {
     pub fn shows(&self, line: &LogLine) -> bool {
         let of_process = self.process.as_ref().is_none_or(|wanted| {
             let rest = line.process.strip_prefix(wanted.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']))
         });
         of_process && self.source.is_none_or(|wanted| line.source == wanted)
     }

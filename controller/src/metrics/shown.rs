@@ -1,6 +1,9 @@
 //! What was measured, as users see it.
 
-use fairway_api::metrics::{MetricsPoint, PodMetrics, TypeMetrics};
+use fairway_api::{
+    metrics::{MetricsPoint, PodMetrics, TypeMetrics},
+    sizes::Resources,
+};
 use fairway_scheduler::{autoscale::Use, snapshot::PodIntent};
 use tokio::time::Instant;
 
@@ -19,6 +22,7 @@ use crate::{
 pub async fn shown(db: &mut Db, app: &AppRow, metrics: &Metrics) -> Answer<Vec<TypeMetrics>> {
     let formation = formation::list(db, app).await?;
     let pods = pods::of_app(db, app.id).await?;
+    let sidecars = formation::sidecars(db, app).await?;
     let now = Instant::now();
     let of_type = |row: fairway_api::formation::Formation| {
         let is_ours =
@@ -27,8 +31,9 @@ pub async fn shown(db: &mut Db, app: &AppRow, metrics: &Metrics) -> Answer<Vec<T
             .filter(is_ours)
             .filter(|pod| autoscale::is_up(pod))
             .collect();
+        let beside = sidecars.resources(Some(&row.process_type));
         let used: Vec<Use> = (up.iter())
-            .filter_map(|pod| autoscale::usage(metrics, pod))
+            .filter_map(|pod| autoscale::usage(metrics, pod, beside))
             .collect();
         let web = row.process_type.is_web();
         let requests = web.then(|| metrics.requests(app.id, now)).flatten();
@@ -48,7 +53,7 @@ pub async fn shown(db: &mut Db, app: &AppRow, metrics: &Metrics) -> Answer<Vec<T
             pods: pods
                 .iter()
                 .filter(is_ours)
-                .map(|pod| of_pod(pod, metrics))
+                .map(|pod| of_pod(pod, beside, metrics))
                 .collect(),
             history: history.into_iter().map(point).collect(),
             process_type: row.process_type,
@@ -57,8 +62,8 @@ pub async fn shown(db: &mut Db, app: &AppRow, metrics: &Metrics) -> Answer<Vec<T
     Ok(formation.into_iter().map(of_type).collect())
 }
 
-fn of_pod(pod: &PodRow, metrics: &Metrics) -> PodMetrics {
-    let used = autoscale::usage(metrics, pod);
+fn of_pod(pod: &PodRow, beside: Resources, metrics: &Metrics) -> PodMetrics {
+    let used = autoscale::usage(metrics, pod, beside);
     PodMetrics {
         name: pod.name.clone(),
         cpu_percent: used.map(|used| rounded(used.cpu)),

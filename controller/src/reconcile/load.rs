@@ -17,7 +17,7 @@ use fairway_api::{
     names::{Hostname, ProcessType, SizeName},
     network::Admission,
     reach::NetworkRule,
-    sizes::{self, SIZE_DEFAULT},
+    sizes::{self, Resources, SIZE_DEFAULT},
 };
 use fairway_scheduler::snapshot::{App, Deployment, PodKind, Release, ReleaseType, Want};
 
@@ -25,7 +25,7 @@ pub(super) use self::jobs::KnownRun;
 use self::jobs::{cron, known_run, remembered};
 use super::specs::Specs;
 use crate::{
-    deploy::spec::web_port,
+    deploy::spec::{company, requests_port},
     features::affinity,
     network::Reach,
     routing::Edge,
@@ -214,7 +214,7 @@ impl Rows {
         specs.keep_only(self.app.id, &releases);
         let ports = releases.iter().filter_map(|(id, release)| {
             let image = release.image.as_ref()?;
-            Some((*id, web_port(image)))
+            Some((*id, requests_port(image)))
         });
         let edge = Edge {
             hostnames: self.hostnames,
@@ -237,7 +237,11 @@ impl Rows {
             pods: self
                 .pods
                 .iter()
-                .map(|row| (row.id, row.known(stop_at(row))))
+                .map(|row| {
+                    let release = releases.get(&row.release);
+                    let image = release.and_then(|release| release.image.as_ref());
+                    (row.id, row.known(stop_at(row), sidecars_of(row, image)))
+                })
                 .collect(),
             jobs: remembered(&self.jobs, &self.runs, &self.taken),
             volumes: BTreeMap::new(),
@@ -299,12 +303,22 @@ fn want(row: FormationRow) -> (ProcessType, Want) {
     (row.process_type, want)
 }
 
+/// What the sidecars of a pod take.
+fn sidecars_of(row: &PodRow, image: Option<&BuiltImage>) -> Resources {
+    let company = company(row.kind, &row.process_type);
+    image.map_or_else(Resources::default, |image| {
+        image.sidecars.resources(company)
+    })
+}
+
 fn release(row: &Arc<ReleaseRow>) -> Release {
+    let once = row.image.as_ref().map(|it| it.sidecars.resources(None));
     Release {
         id: row.id,
         version: row.version,
         types: row.image.as_ref().map(release_types).unwrap_or_default(),
         cron: cron(row),
+        one_off_sidecars: once.unwrap_or_default(),
     }
 }
 
@@ -341,6 +355,11 @@ fn release_types(image: &BuiltImage) -> BTreeMap<ProcessType, ReleaseType> {
                 .map_or(STARTUP_DEADLINE_SECS_DEFAULT, |checks| {
                     checks.startup_deadline_secs
                 });
+            // In the worst case each waits for the one before.
+            let sidecars = image.sidecars.of(Some(name));
+            let startup_deadline_secs = sidecars.fold(startup_deadline_secs, |sum, it| {
+                sum.saturating_add(it.checks.startup_deadline_secs)
+            });
             (
                 name.clone(),
                 ReleaseType {
@@ -348,6 +367,7 @@ fn release_types(image: &BuiltImage) -> BTreeMap<ProcessType, ReleaseType> {
                     startup_deadline_secs,
                     placement: Arc::new(asked.map(|it| it.placement.clone()).unwrap_or_default()),
                     volumes: vec![],
+                    sidecars: image.sidecars.resources(Some(name)),
                 },
             )
         };

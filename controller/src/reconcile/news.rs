@@ -1,5 +1,6 @@
 //! What a pass has to tell people: lines in apps' logs, events, and the output of pushes.
 
+mod crashes;
 mod deployments;
 
 use std::collections::{BTreeSet, HashSet};
@@ -9,7 +10,7 @@ use fairway_api::{
     ids::{AppId, BuildId},
     logs::{LogLine, LogSource},
     names::NodeName,
-    pods::{Exit, PodPhase, PodStatus},
+    pods::PodPhase,
 };
 use fairway_scheduler::{
     action::{Action, Decision},
@@ -38,13 +39,14 @@ pub(super) struct News {
 /// What goes on the record.
 pub(super) fn events(world: &World, decision: &Decision) -> Vec<(AppId, News)> {
     let apps = &world.planner.snapshot().apps;
-    let crashes = world.news.pods.iter().filter_map(|(id, (app, before))| {
+    let crashes = world.news.pods.iter().flat_map(|(id, (app, before))| {
         let pods = apps.get(app).map(|app| &app.pods);
         let pod = pods
             .and_then(|pods| pods.get(id))
-            .or_else(|| decision.removed.get(id))?;
-        let news = crash(&pod.name, before.as_ref(), pod.status.as_ref()?)?;
-        Some((*app, news))
+            .or_else(|| decision.removed.get(id));
+        let status = pod.and_then(|pod| Some((&pod.name, pod.status.as_ref()?)));
+        let news = status.map(|(name, status)| crashes::of_pod(name, before.as_ref(), status));
+        news.into_iter().flatten().map(|news| (*app, news))
     });
     let deployments = moves(world, decision).into_iter();
     let deployments =
@@ -258,40 +260,6 @@ fn moves<'a>(world: &'a World, decision: &'a Decision) -> Vec<Move<'a>> {
         });
     }
     moves
-}
-
-/// A pod that stopped doing its work by itself.
-fn crash(name: &str, before: Option<&PodStatus>, status: &PodStatus) -> Option<News> {
-    let was = before.map(|before| (std::mem::discriminant(&before.phase), before.restarts));
-    if was == Some((std::mem::discriminant(&status.phase), status.restarts)) {
-        return None;
-    }
-    let exit = || {
-        status
-            .last_exit
-            .as_ref()
-            .map_or("ended".into(), ToString::to_string)
-    };
-    let (kind, message) = match &status.phase {
-        PodPhase::BackOff { .. } => ("pod.crashed", format!("{name} {}", exit())),
-        PodPhase::NeverReady => ("pod.never-ready", format!("{name} {}", not_ready(status))),
-        PodPhase::Refused { reason } => (
-            "pod.refused",
-            format!("{name} could not be started: {reason}"),
-        ),
-        PodPhase::Exited if status.last_exit.as_ref().is_some_and(Exit::is_eviction) => {
-            ("pod.evicted", format!("{name} {}", exit()))
-        }
-        _ => return None,
-    };
-    Some(News { kind, message })
-}
-
-fn not_ready(status: &PodStatus) -> String {
-    match &status.check_failure {
-        Some(failure) => format!("did not become ready: {failure}"),
-        None => "did not become ready in time".into(),
-    }
 }
 
 #[cfg(test)]

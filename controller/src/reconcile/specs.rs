@@ -224,6 +224,7 @@ async fn images_to_keep(
         .await
         .context("list releases")?;
     let mut images: Vec<ImageRef> = Vec::new();
+    let mut beside: Vec<ImageRef> = Vec::new();
     for release in newest {
         // The flip that this pass is about to write is not in the database yet.
         let live = release.status == ReleaseStatus::Succeeded || release.id == current;
@@ -231,7 +232,13 @@ async fn images_to_keep(
             && !images.contains(&built.image)
             && images.len() < IMAGES_KEPT_PER_APP
         {
+            beside.extend(built.sidecars.containers.into_iter().map(|it| it.image));
             images.push(built.image);
+        }
+    }
+    for image in beside {
+        if !images.contains(&image) {
+            images.push(image);
         }
     }
     Ok(images)

@@ -24,6 +24,7 @@ fn pod(id: u128, process_type: &str, release: ReleaseId, ready: bool) -> Pod {
         started_at: None,
         last_exit: None,
         check_failure: None,
+        containers: vec![],
     };
     Pod {
         id,
@@ -33,6 +34,7 @@ fn pod(id: u128, process_type: &str, release: ReleaseId, ready: bool) -> Pod {
         ordinal: 1,
         name: format!("{process_type}.1"),
         size: "nano".parse().unwrap(),
+        sidecars: Default::default(),
         node: Some("one".parse().unwrap()),
         unplaced: None,
         intent: PodIntent::Wanted,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fairway_api::{
     build_orders::BuiltImage,
     ids::AttachId,
+    names::{ContainerName, ProcessType},
     sessions::{
         FORWARD_PORTS_MAX, NewSession, SESSION_COMMAND_BYTES_MAX, SESSION_PATH_BYTES_MAX,
         SESSION_VARIABLE, SessionPurpose, SessionWork,
@@ -29,21 +30,12 @@ fi && exec tar -xpof -"#;
 const TERM_BYTES_MAX: usize = 64;
 /// The longest program's name on the record, in bytes.
 const TOLD_BYTES_MAX: usize = 64;
-/// The longest name of a container, in bytes.
-const CONTAINER_BYTES_MAX: usize = 63;
-
 /// Refuses what cannot be meant.
 pub(super) fn check(new: &NewSession) -> Answer<()> {
-    if let Some(container) = &new.container {
-        let fits = (1..=CONTAINER_BYTES_MAX).contains(&container.len())
-            && container
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-        if !fits {
-            return Err(Problem::invalid(
-                "A container's name has letters, digits and dashes.",
-            ));
-        }
+    if let Some(container) = &new.container
+        && let Err(error) = container.parse::<ContainerName>()
+    {
+        return Err(Problem::invalid(format!("{error}.")));
     }
     match &new.purpose {
         SessionPurpose::Exec { command, term, .. } => {
@@ -83,6 +75,31 @@ pub(super) fn check(new: &NewSession) -> Answer<()> {
             )))
         }
     }
+}
+
+/// The image that the session's container runs as far as it is the app's own; `company` is whose
+/// sidecars the pod has. Refuses a container that the pod does not have.
+pub(super) fn image_of<'a>(
+    new: &NewSession,
+    pod: &str,
+    image: Option<&'a BuiltImage>,
+    company: Option<&ProcessType>,
+) -> Answer<Option<&'a BuiltImage>> {
+    let wanted = new.container.as_deref();
+    let wanted = wanted.filter(|name| ContainerName::main().as_str() != *name);
+    let (Some(wanted), Some(built)) = (wanted, image) else {
+        return Ok(image);
+    };
+    let sidecars: Vec<_> = built.sidecars.of(company).collect();
+    let found = sidecars.iter().find(|it| it.name.as_str() == wanted);
+    let found = found.ok_or_else(|| {
+        let main = ContainerName::main();
+        let names = sidecars.iter().map(|it| it.name.as_str());
+        let names: Vec<&str> = std::iter::once(main.as_str()).chain(names).collect();
+        Problem::not_found(&format!("container ({wanted})"))
+            .hint(format!("{pod} has {}.", names.join(", ")))
+    })?;
+    Ok(image.filter(|_| found.image_name.is_none()))
 }
 
 /// What the pod runs; a forwarding session runs nothing.
@@ -236,6 +253,35 @@ mod tests {
         ] {
             assert_eq!(told(&purpose, "web.1").1, expect);
         }
+    }
+
+    #[test]
+    fn a_container_is_one_of_the_pods() {
+        let mut image = crate::deploy::spec::tests::image(&["web"]);
+        let mut proxy = crate::deploy::spec::tests::sidecar("proxy", &[]);
+        proxy.image_name = Some("nginx:1.27".into());
+        let own = crate::deploy::spec::tests::sidecar("own", &[]);
+        image.sidecars.containers = vec![proxy, own];
+        let web = ProcessType::web();
+        let of = |container: Option<&str>, company| {
+            let new = NewSession {
+                purpose: SessionPurpose::Forward { ports: vec![1] },
+                container: container.map(Into::into),
+            };
+            let found = image_of(&new, "web.1", Some(&image), company);
+            found.map(|image| image.is_some()).ok()
+        };
+        // The launcher is in the app's own image only.
+        for (container, expect) in [
+            (None, Some(true)),
+            (Some("main"), Some(true)),
+            (Some("own"), Some(true)),
+            (Some("proxy"), Some(false)),
+            (Some("other"), None),
+        ] {
+            assert_eq!(of(container, Some(&web)), expect, "{container:?}");
+        }
+        assert_eq!(of(Some("own"), None), None, "a one-off pod has none");
     }
 
     #[test]

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use fairway_api::{
+    build_orders::BuiltImage,
     ids::NodeId,
     machines::NodeFacts,
-    names::{LabelKey, LabelValue, NodeName, SizeName},
+    names::{LabelKey, LabelValue, NodeName, ProcessType, SizeName},
     nodes::Capacity,
     placement::{Labels, ROUTER_LABEL, ROUTER_LABEL_YES, Taint},
+    sizes::Resources,
 };
 use sqlx::{query, sqlite::SqliteRow};
 
@@ -18,7 +20,9 @@ pub use fairway_api::machines::NodeIntent;
 use super::{
     Db, StoreError,
     columns::{self, Columns, micros},
+    pods,
 };
+use crate::deploy::spec::company;
 
 /// A machine as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,6 +208,39 @@ pub async fn loads(db: &mut Db) -> Result<Vec<Load>, StoreError> {
             node: row.parsed("node")?,
             size: row.parsed("size")?,
             pods: row.number("pods")?,
+        })
+    };
+    rows.iter().map(load).collect()
+}
+
+/// Pods of one kind that have sidecars, on one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SidecarLoad {
+    pub node: NodeName,
+    /// What the sidecars of all these pods may use together.
+    pub resources: Resources,
+}
+
+/// What sidecars may use on each machine; most machines have none.
+pub async fn sidecar_loads(db: &mut Db) -> Result<Vec<SidecarLoad>, StoreError> {
+    // The image is JSON, in which the key stands only when there are some.
+    let rows = query(
+        "SELECT pods.node, pods.kind, pods.process_type, releases.image, COUNT(*) AS pods
+         FROM pods JOIN releases ON releases.id = pods.release_id
+         WHERE pods.node IS NOT NULL AND releases.image LIKE '%\"sidecars\":{%'
+         GROUP BY pods.node, pods.kind, pods.process_type, releases.id",
+    )
+    .fetch_all(db)
+    .await?;
+    let load = |row: &SqliteRow| {
+        let image: BuiltImage = row.json("image")?;
+        let process_type: ProcessType = row.parsed("process_type")?;
+        let kind = pods::kind_of(&row.text("kind")?, process_type.as_str());
+        let each = image.sidecars.resources(company(kind, &process_type));
+        let count: u32 = row.number("pods")?;
+        Ok(SidecarLoad {
+            node: row.parsed("node")?,
+            resources: each.times(count),
         })
     };
     rows.iter().map(load).collect()

@@ -7,6 +7,7 @@ use fairway_api::{
     ids::{AppId, PodId, ReleaseId},
     names::{NodeName, ProcessType, SizeName},
     pods::PodStatus,
+    sizes::Resources,
 };
 use fairway_scheduler::{
     jobs::JOB_TYPE,
@@ -73,8 +74,9 @@ impl PodRow {
 }
 
 impl PodRow {
-    /// As the planner knows it; `stop_at` is when a one-off pod ends at the latest.
-    pub fn known(&self, stop_at: Option<DateTime<Utc>>) -> Pod {
+    /// As the planner knows it; `stop_at` is when a one-off pod ends at the latest, `sidecars` what
+    /// the containers besides its main one take.
+    pub fn known(&self, stop_at: Option<DateTime<Utc>>, sidecars: Resources) -> Pod {
         Pod {
             id: self.id,
             release: self.release,
@@ -83,6 +85,7 @@ impl PodRow {
             ordinal: self.ordinal,
             name: self.name.clone(),
             size: self.size.clone(),
+            sidecars,
             node: self.node.clone(),
             unplaced: self.unplaced.clone(),
             intent: self.intent,
@@ -104,7 +107,7 @@ fn word_of(kind: PodKind) -> &'static str {
 }
 
 /// The column has a `CHECK`, so that there is no other word.
-fn kind_of(word: &str, process_type: &str) -> PodKind {
+pub(super) fn kind_of(word: &str, process_type: &str) -> PodKind {
     match word {
         "release-phase" => PodKind::ReleasePhase,
         "run" if process_type == JOB_TYPE => PodKind::Job,

@@ -176,6 +176,12 @@ pub async fn with_image(db: &mut Db) -> Result<Vec<Candidate>, StoreError> {
             id: row.parsed("id")?,
             app: row.parsed("app_id")?,
             image: image.image.digest,
+            beside: image
+                .sidecars
+                .containers
+                .into_iter()
+                .map(|it| it.image.digest)
+                .collect(),
             status: row.word("status")?,
             in_use: row.flag("in_use")?,
         })

@@ -14,6 +14,8 @@ pub struct Candidate {
     pub id: ReleaseId,
     pub app: AppId,
     pub image: Digest,
+    /// Images of its sidecars; they stay with it.
+    pub beside: BTreeSet<Digest>,
     pub status: ReleaseStatus,
     /// It serves, a deployment moves to it, or a pod runs it.
     pub in_use: bool,
@@ -52,6 +54,11 @@ pub(super) fn window(releases: &[Candidate], count: usize) -> Window {
         .filter(|release| !images.contains(&release.image))
         .map(|release| release.id)
         .collect();
+    let kept = releases
+        .iter()
+        .filter(|release| images.contains(&release.image));
+    let beside: Vec<Digest> = kept.flat_map(|it| it.beside.iter().cloned()).collect();
+    images.extend(beside);
     Window { images, expired }
 }
 
@@ -73,6 +80,7 @@ mod tests {
             id: ReleaseId::from_u128(version as u128),
             app: AppId::from_u128(1),
             image: digest(image),
+            beside: BTreeSet::new(),
             status,
             in_use,
         }
@@ -173,6 +181,21 @@ mod tests {
             let images: BTreeSet<Digest> = expected.iter().map(|&n| digest(n)).collect();
             assert_eq!(window(&candidates, count).images, images, "{why}");
         }
+    }
+
+    #[test]
+    fn images_of_sidecars_stay_as_long_as_their_release() {
+        let mut releases = candidates(&[
+            (3, Succeeded, true),
+            (2, Succeeded, false),
+            (1, Succeeded, false),
+        ]);
+        for (release, beside) in releases.iter_mut().zip([13, 12, 11]) {
+            release.beside = BTreeSet::from([digest(beside)]);
+        }
+        let window = window(&releases, 2);
+        assert_eq!(window.images, BTreeSet::from([2, 3, 12, 13].map(digest)));
+        assert_eq!(window.expired.len(), 1);
     }
 
     fn any_releases() -> impl Strategy<Value = Vec<Candidate>> {

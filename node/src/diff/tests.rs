@@ -11,6 +11,7 @@ fn seen(pod: u128, run: u32, state: State) -> Observed {
     let spec = Some(Box::new(spec(pod)));
     let stamp = Stamp {
         pod: PodId::from_u128(pod),
+        container: ContainerName::main(),
         run,
         spec,
     };
@@ -28,7 +29,7 @@ fn known(pods: &[(u128, Option<&str>, bool)]) -> BTreeMap<PodId, Known> {
         (
             PodId::from_u128(id),
             Known {
-                running: running.map(Into::into),
+                running: running.map(Into::into).into_iter().collect(),
                 retiring,
             },
         )
@@ -44,7 +45,10 @@ fn check(
 ) -> Vec<String> {
     let short = |step: &Step| match step {
         Step::Run(spec) => format!("run {}", spec.id.as_uuid().as_u128()),
-        Step::Adopt(_, observed) => format!("adopt {}", observed.id),
+        Step::Adopt(_, found) => {
+            let ids: Vec<&str> = found.iter().map(|it| it.id.as_str()).collect();
+            format!("adopt {}", ids.join(" "))
+        }
         Step::Retire(pod) => format!("retire {}", pod.as_uuid().as_u128()),
         Step::Look(_, container) => format!("look {container}"),
         Step::Bury(observed) => format!("bury {}", observed.id),
@@ -118,6 +122,32 @@ fn a_pod_whose_container_is_not_as_believed_looks() {
     assert_eq!(
         check(Some(&wanted(&[1, 2, 3, 4])), &known, Some(&containers)),
         ["look c2-1", "look c4-1"]
+    );
+}
+
+#[test]
+fn the_containers_of_a_pod_are_taken_up_together() {
+    let named = |pod, run, state, name: &str| {
+        let mut it = seen(pod, run, state);
+        it.stamp.container = name.parse().unwrap();
+        it.id = format!("{}-{name}", it.id);
+        it
+    };
+    let containers = [
+        named(1, 1, State::Running, "main"),
+        named(1, 1, State::Dead, "proxy"),
+        named(1, 2, State::Running, "proxy"),
+        named(2, 1, State::Running, "main"),
+        named(2, 4, State::Running, "proxy"),
+    ];
+    assert_eq!(
+        check(Some(&wanted(&[1])), &known(&[]), Some(&containers)),
+        [
+            "adopt c1-1-main c1-2-proxy",
+            "bury c1-1-proxy",
+            "adopt c2-1-main c2-4-proxy",
+            "retire 2"
+        ],
     );
 }
 

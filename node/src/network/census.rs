@@ -94,7 +94,7 @@ impl Census {
                 address,
                 process_type: spec.process_type.clone(),
                 name: spec.name.clone(),
-                port: spec.port,
+                port: spec.requests_port(),
                 serves: wanted && record.status.is_ready(),
                 local: true,
             });

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use fairway_api::pods::{EXIT_LINES_MAX, Exit};
 use tokio::time::{sleep, timeout};
 
-use super::{Running, task::Host};
+use super::{Running, handle::Host};
 use crate::{
     engine::{AGAIN_MILLIS, Engine, Inspected},
     logs::Follower,

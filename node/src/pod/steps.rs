@@ -1,10 +1,11 @@
 //! The words between a pod's state machine and its task.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use fairway_api::{
     ids::PodId,
+    names::ContainerName,
     pods::{CheckFailure, Exit, PodPhase, PodStatus},
 };
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,10 @@ pub(crate) struct Record {
     pub(crate) crashes: u32,
     /// Its startup check has passed at some time.
     pub(crate) was_up: bool,
+    /// Of a pod with several containers each one's own record; what stands above is then what they
+    /// come to together, and the main one's container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) members: BTreeMap<ContainerName, Record>,
 }
 
 impl Record {
@@ -36,6 +41,7 @@ impl Record {
             started_at: None,
             last_exit: None,
             check_failure: None,
+            containers: vec![],
         };
         Self {
             status,
@@ -44,7 +50,24 @@ impl Record {
             starts: 0,
             crashes: 0,
             was_up: false,
+            members: BTreeMap::new(),
         }
+    }
+
+    /// The containers of the pod, by name.
+    pub(crate) fn containers(&self) -> Vec<(ContainerName, &Record)> {
+        if self.members.is_empty() {
+            return vec![(ContainerName::main(), self)];
+        }
+        let members = self.members.iter();
+        members.map(|(name, it)| (name.clone(), it)).collect()
+    }
+
+    /// The container that runs as far as is known.
+    pub(crate) fn running(&self) -> Option<&String> {
+        use PodPhase::{Running, Starting, Stopping};
+        let runs = matches!(self.status.phase, Starting | Running { .. } | Stopping);
+        self.container.as_ref().filter(|_| runs)
     }
 }
 

@@ -1,115 +1,51 @@
-//! The task of one pod: tells the state machine what happened and does what it says.
+//! The task of one container, which most often is the whole pod: tells the state machine what
+//! happened and does what it says.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::Utc;
-use fairway_api::{ids::PodId, pods::PodSpec};
 use tokio::{
     sync::{mpsc, oneshot},
-    task::{Id, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_util::{
-    sync::CancellationToken,
-    task::{AbortOnDropHandle, TaskTracker},
-};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    DiskOrder, Do, Pod, Record, Running, SIGKILL_CODE, Seen, Timer,
+    Do, Pod, Record, Running, SIGKILL_CODE, Seen, Timer,
     end::{Looked, bury, look},
+    handle::{Begin, Handle, Hears, Host, Line, News, Place},
 };
 use crate::{
     attach::Session,
-    board::BoardWriter,
     checks::{self, Inside, Repeating, Target},
-    diff::{Observed, State},
-    engine::{Engine, Inspected},
-    logs::{self, Follower, LogQueue, Places, Writer},
-    network::Network,
-    start::{NotStarted, Started, Starter},
+    diff::State,
+    engine::Inspected,
+    logs::{self, Follower, Writer},
+    start::{NetWish, NotStarted, Started},
 };
 
-/// News that wait for a pod's task; what does not fit is found again by the next look at the
-/// engine.
-const INBOX_MAX: usize = 16;
 /// How long a signal may take to be sent, in seconds; the next timer sends one again.
 const SIGNAL_SECS: u64 = 10;
 
-/// What all pod tasks of a machine use.
-#[derive(Debug)]
-pub(crate) struct Host {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) starter: Starter,
-    pub(crate) network: Arc<Network>,
-    pub(crate) board: BoardWriter,
-    pub(crate) logs: LogQueue,
-    pub(crate) places: Arc<Places>,
-    pub(crate) burials: TaskTracker,
-    pub(crate) shutdown: CancellationToken,
-}
-
-/// How a pod begins.
-#[derive(Debug)]
-pub(crate) enum Begin {
-    Wanted,
-    Adopt(Observed),
-}
-
-/// What the engine has to tell a pod.
-#[derive(Debug)]
-pub(crate) enum News {
-    Died { container: String, code: i64 },
-    OutOfMemory { container: String },
-    SandboxDied { sandbox: String },
-    EngineBack,
-    Disk(DiskOrder),
-}
-
-/// The way to a pod's task.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    inbox: mpsc::Sender<News>,
-    unwanted: CancellationToken,
-    task: Id,
-}
-
-impl Handle {
-    /// Which task it is, among those of the supervisor.
-    pub(crate) fn task(&self) -> Id {
-        self.task
-    }
-
-    /// Passes news on, unless the task is too busy: then it will be told again.
-    pub(crate) fn tell(&self, news: News) {
-        drop(self.inbox.try_send(news));
-    }
-
-    pub(crate) fn retire(&self) {
-        self.unwanted.cancel();
-    }
-
-    pub(crate) fn is_retiring(&self) -> bool {
-        self.unwanted.is_cancelled()
-    }
-}
-
-/// Begins a pod's task; it ends with the pod or with the agent.
-pub(crate) fn spawn(
-    tasks: &mut JoinSet<PodId>,
+/// Begins a container's task, which ends with the container or with the agent and then gives `tag`.
+pub(crate) fn spawn<T: Send + 'static>(
+    tasks: &mut JoinSet<T>,
+    tag: T,
     host: Arc<Host>,
-    spec: Arc<PodSpec>,
+    place: Place,
     record: Record,
     begin: Begin,
 ) -> Handle {
-    let (inbox, news) = mpsc::channel(INBOX_MAX);
-    let unwanted = CancellationToken::new();
-    let (id, shutdown) = (spec.id, host.shutdown.clone());
+    let (line, news, unwanted) = Line::open();
+    let shutdown = host.shutdown.clone();
     let task = Task {
         host,
-        writer: Writer::of(&spec),
-        pod: Pod::new(spec, record),
+        writer: Writer::of(&place.part.spec),
+        pod: Pod::new(place.part.spec.clone(), record),
+        place,
         news,
-        unwanted: unwanted.clone(),
+        unwanted,
         told_unwanted: false,
         cancel_start: CancellationToken::new(),
         starting: None,
@@ -125,13 +61,9 @@ pub(crate) fn spawn(
     };
     let running = tasks.spawn(async move {
         shutdown.run_until_cancelled(task.run(begin)).await;
-        id
+        tag
     });
-    Handle {
-        inbox,
-        unwanted,
-        task: running.id(),
-    }
+    line.to(running.id())
 }
 
 type Background<T> = AbortOnDropHandle<T>;
@@ -139,6 +71,7 @@ type Background<T> = AbortOnDropHandle<T>;
 struct Task {
     host: Arc<Host>,
     writer: Writer,
+    place: Place,
     pod: Pod,
     news: mpsc::Receiver<News>,
     unwanted: CancellationToken,
@@ -172,7 +105,7 @@ impl Task {
                 if gone {
                     return self.leave().await;
                 }
-                self.host.board.put(self.pod.record());
+                self.tell();
             }
             next = self.wait().await;
         }
@@ -203,7 +136,7 @@ impl Task {
                     cut_off,
                 } => {
                     self.aim(&running, pid);
-                    self.host.starter.sandboxes.note(self.pod.spec());
+                    self.note_start();
                     if cut_off {
                         self.look(container, SIGKILL_CODE);
                     }
@@ -328,7 +261,7 @@ impl Task {
                 cut_off,
             } => {
                 self.aim(&running, pid);
-                self.host.starter.sandboxes.note(self.pod.spec());
+                self.note_start();
                 let died = died.or(cut_off.then_some((container, SIGKILL_CODE)));
                 if let Some((container, code)) = died {
                     self.look(container, code);
@@ -365,15 +298,16 @@ impl Task {
     async fn act(&mut self, thing: Do) {
         match thing {
             Do::Start { run } => {
-                let (host, spec) = (self.host.clone(), self.pod.spec().clone());
+                let (host, part) = (self.host.clone(), self.place.part.clone());
                 self.cancel_start = CancellationToken::new();
                 let cancel = self.cancel_start.clone();
-                let kept = self.pod.record().sandbox.clone();
-                let start = async move {
-                    host.starter
-                        .start(&spec, run, kept.as_deref(), &cancel)
-                        .await
+                let net = match &self.place.net {
+                    Some(net) => NetWish::Shared(net.clone()),
+                    None => NetWish::Alone {
+                        kept: self.pod.record().sandbox.clone(),
+                    },
                 };
+                let start = async move { host.starter.start(&part, run, &net, &cancel).await };
                 self.starting = Some(AbortOnDropHandle::new(tokio::spawn(start)));
             }
             Do::CancelStart => self.cancel_start.cancel(),
@@ -467,16 +401,38 @@ impl Task {
         self.burying.push(self.host.burials.spawn(burial));
     }
 
-    /// Waits until nothing of the pod is left, then takes it off the board.
+    /// Waits until nothing of the container is left, then takes the pod off the board, or leaves
+    /// that to its group.
     async fn leave(mut self) {
-        self.host.board.put(self.pod.record());
+        self.tell();
         for burial in self.burying.drain(..) {
             drop(burial.await);
+        }
+        if matches!(self.place.hears, Hears::Group { .. }) {
+            return;
         }
         if let Some(sandbox) = self.pod.record().sandbox.clone() {
             self.host.starter.sandboxes.release(sandbox);
         }
         self.host.board.remove(self.pod.spec().id);
+    }
+
+    fn tell(&self) {
+        let record = self.pod.record();
+        match &self.place.hears {
+            Hears::Board => self.host.board.put(record),
+            Hears::Group { seat, records } => {
+                records.send_modify(|all| drop(all.insert(*seat, record.clone())));
+            }
+        }
+    }
+
+    /// A pod like it will probably follow.
+    fn note_start(&self) {
+        let part = &self.place.part;
+        if part.name.is_main() {
+            self.host.starter.sandboxes.note(&part.pod);
+        }
     }
 }
 

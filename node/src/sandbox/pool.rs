@@ -57,6 +57,8 @@ pub(crate) struct Pool {
     spares: Vec<(String, Kind)>,
     /// Taken by pods, until they give them back.
     lent: BTreeSet<String>,
+    /// How many are being made for pods that wait.
+    making: usize,
 }
 
 impl Pool {
@@ -81,6 +83,15 @@ impl Pool {
     /// A pod has this one from before.
     pub(crate) fn lend(&mut self, id: &str) {
         self.lent.insert(id.to_owned());
+    }
+
+    /// One is being made for a pod; until [`Pool::end_making`] nothing counts as an orphan.
+    pub(crate) fn begin_making(&mut self) {
+        self.making += 1;
+    }
+
+    pub(crate) fn end_making(&mut self) {
+        self.making = self.making.saturating_sub(1);
     }
 
     /// It is nobody's any more.
@@ -112,6 +123,9 @@ impl Pool {
     /// Sandboxes that are in nobody's hands: spares that ended, and what an agent before this one
     /// left. `used` are those that containers or pods name.
     pub(crate) fn orphans(&self, listed: &[Listed], used: &BTreeSet<String>) -> Vec<String> {
+        if self.making > 0 {
+            return vec![];
+        }
         let spare = |id: &str| self.spares.iter().any(|(spare, _)| spare == id);
         let orphan = |it: &&Listed| {
             let held = self.lent.contains(&it.id) || used.contains(&it.id);

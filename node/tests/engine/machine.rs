@@ -260,6 +260,13 @@ impl Machine {
         self.labelled("dev.fairway.sandbox", &[])
     }
 
+    /// Names of the folders that containers of this machine's pods share.
+    pub(crate) fn folders(&self) -> Vec<String> {
+        let ours = format!("label=dev.fairway.instance={}", self.instance);
+        let found = docker(&["volume", "ls", "--quiet", "--filter", &ours]);
+        found.lines().map(Into::into).collect()
+    }
+
     fn labelled(&self, label: &str, which: &[&str]) -> Vec<String> {
         let ours = format!("label=dev.fairway.instance={}", self.instance);
         let label = format!("label={label}");
@@ -293,6 +300,10 @@ impl Drop for Machine {
         }
         for network in self.networks() {
             docker(&["network", "rm", &network]);
+        }
+        let folders = self.folders();
+        for folder in &folders {
+            docker(&["volume", "rm", folder]);
         }
         docker(&["rmi", &self.registry.image().to_string()]);
         self.remove_packet_filter();
@@ -328,6 +339,7 @@ pub(crate) fn web(registry: &Registry, script: &str) -> PodSpec {
         restart: RestartPolicy::Always,
         time_to_live_secs: None,
         attach: None,
+        sidecars: Default::default(),
     }
 }
 

@@ -19,11 +19,21 @@ const FOR_EVER: &str = "while :; do sleep 1000; done";
 
 /// Opens a session and waits for the agent's end.
 async fn open(machine: &Machine, pod: &PodSpec, work: SessionWork) -> Terminal {
+    open_in(machine, pod, None, work).await
+}
+
+/// The same with one container of several.
+pub(crate) async fn open_in(
+    machine: &Machine,
+    pod: &PodSpec,
+    container: Option<&str>,
+    work: SessionWork,
+) -> Terminal {
     let order = SessionOrder {
         id: AttachId::generate(),
         pod: pod.id,
         pod_name: pod.name.clone(),
-        container: None,
+        container: container.map(Into::into),
         work,
     };
     machine
@@ -33,7 +43,7 @@ async fn open(machine: &Machine, pod: &PodSpec, work: SessionWork) -> Terminal {
     machine.terminal().await
 }
 
-fn exec(tty: bool, words: &[&str]) -> SessionWork {
+pub(crate) fn exec(tty: bool, words: &[&str]) -> SessionWork {
     SessionWork::Exec {
         command: words.iter().map(|&word| word.to_owned()).collect(),
         tty,
@@ -187,7 +197,7 @@ async fn a_connection_carries_both_ways_and_half_closes() {
         terminal.type_in("first\n").await;
         match within(terminal.0.recv()).await.unwrap().unwrap() {
             Message::Binary(bytes) => break (terminal, bytes),
-            Message::Text(text) => assert!(text.contains("127.0.0.1"), "{text}"),
+            Message::Text(text) => assert!(text.contains("port 7007"), "{text}"),
             other => panic!("{other:?}"),
         }
     };
@@ -207,6 +217,26 @@ async fn a_connection_carries_both_ways_and_half_closes() {
         told.contains("cannot connect to port 9 of worker.1"),
         "{told}"
     );
+}
+
+#[tokio::test]
+async fn what_listens_on_the_pods_own_loopback_is_reached() {
+    let mut machine = Machine::start().await;
+    let pod = machine.worker("exec httpd -f -h /www -p 127.0.0.1:7008");
+    machine.plan(&[&pod]);
+    machine.until_ready(&pod).await;
+    let request = "GET /index.html HTTP/1.0\r\n\r\n";
+    let told = loop {
+        let mut terminal = open(&machine, &pod, SessionWork::Connect { port: 7008 }).await;
+        terminal.type_in(request).await;
+        match within(terminal.0.recv()).await.unwrap().unwrap() {
+            Message::Binary(bytes) => break String::from_utf8_lossy(&bytes).into_owned(),
+            // The server may need a moment.
+            Message::Text(text) => assert!(text.contains("nothing there listens"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(told.contains("200 OK"), "{told}");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ pub(crate) struct Class {
     pub(crate) release: ReleaseId,
     pub(crate) process_type: ProcessType,
     pub(crate) size: SizeName,
+    pub(crate) sidecars: Resources,
     pub(crate) placement: Arc<Placement>,
 }
 
@@ -34,12 +35,13 @@ impl Class {
             release: pod.release,
             process_type: pod.process_type.clone(),
             size: pod.size.clone(),
+            sidecars: pod.sidecars,
             placement: app.placement(pod),
         }
     }
 
     pub(crate) fn need(&self) -> Resources {
-        resources(&self.size)
+        resources(&self.size).plus(self.sidecars)
     }
 }
 

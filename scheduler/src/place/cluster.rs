@@ -12,7 +12,7 @@ use fairway_api::{
 
 use crate::{
     policy::Policy,
-    snapshot::{App, Node, Pod, resources},
+    snapshot::{App, Node, Pod},
 };
 
 /// The number of a machine: its place in the order of names.
@@ -128,7 +128,7 @@ impl Cluster {
 
     /// Promises a pod what it takes.
     pub(crate) fn add(&mut self, app: AppId, pod: &Pod, index: Index) {
-        let takes = resources(&pod.size);
+        let takes = pod.need();
         let room = &mut self.rooms[index as usize];
         room.take_again(takes);
         let zone = room.zone;
@@ -153,7 +153,7 @@ impl Cluster {
         let Some(index) = pod.node.as_ref().and_then(|node| self.index(node)) else {
             return;
         };
-        let took = resources(&pod.size);
+        let took = pod.need();
         let room = &mut self.rooms[index as usize];
         room.give_back(took);
         let zone = room.zone;

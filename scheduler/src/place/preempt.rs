@@ -17,7 +17,7 @@ use fairway_api::{
 };
 
 use super::{Bound, cluster::Cluster, cluster::Index};
-use crate::snapshot::{App, Pod, PodIntent, PodKind, resources};
+use crate::snapshot::{App, Pod, PodIntent, PodKind};
 
 /// A machine for a pod, and who goes for it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +83,7 @@ fn way(
             continue;
         }
         if pod.intent != PodIntent::Wanted {
-            room.give_back(resources(&pod.size));
+            room.give_back(pod.need());
         } else if matches!(pod.kind, PodKind::Service | PodKind::Job) {
             candidates.push((of, Reverse(pod.created_at), app, pod));
         }
@@ -96,7 +96,7 @@ fn way(
             break;
         }
         if budgets.allow(app, pod) {
-            room.give_back(resources(&pod.size));
+            room.give_back(pod.need());
             victims.push((of, app, pod));
         }
     }
@@ -105,7 +105,7 @@ fn way(
     }
     // A small one may have been taken before a large one that is enough alone.
     for index in (0..victims.len()).rev() {
-        let size = resources(&victims[index].2.size);
+        let size = victims[index].2.need();
         let mut without = room;
         without.take_again(size);
         if without.fits(need) {

@@ -192,6 +192,7 @@ impl Agent {
             started_at: None,
             last_exit: None,
             check_failure: None,
+            containers: vec![],
         }
     }
 }

@@ -234,6 +234,7 @@ impl Bench {
             )]
             .into(),
             cron: [].into(),
+            sidecars: Default::default(),
         };
         let result = BuildResult::Succeeded(image);
         self.builder.finish_build(order.id, &result).await?;

@@ -108,6 +108,22 @@ impl Harness {
         }
     }
 
+    /// Another registry, which lets everybody in; gives its host.
+    pub(super) fn another_registry(&self) -> String {
+        let dir = self
+            .data
+            .path()
+            .join(format!("registry-{}", AppId::generate()));
+        let config = fairway_registry::Config::new(dir, "127.0.0.1:0".parse().unwrap());
+        let registry = self
+            .runtime
+            .block_on(fairway_registry::Registry::bind(config))
+            .unwrap();
+        let host = registry.local_addr().to_string();
+        self.runtime.spawn(registry.run(CancellationToken::new()));
+        host
+    }
+
     /// An app from `examples/`, or an empty one.
     pub(super) fn app(self: &Arc<Self>, example: Option<&str>) -> TestApp {
         let tools = Arc::clone(&self.usual);

@@ -8,14 +8,17 @@ use fairway_api::{
     config_vars::ConfigVars,
     ids::{AppId, PodId, ReleaseId, UserId},
     images::ImageRef,
+    names::ProcessType,
     placement::Priority,
     pods::{PodSpec, RestartPolicy, StopPolicy},
     releases::ReleaseStatus,
     secret::Secret,
+    sidecars::{BuiltFolder, BuiltSidecar, BuiltSidecars, FolderMount, OnExit, SeenConfig},
+    sizes::Resources,
 };
 use fairway_scheduler::snapshot::{Pod, PodIntent, PodKind};
 
-use super::{Runs, pod_spec};
+use super::{Runs, pod_spec, requests_port};
 use crate::{deploy::one_off::OneOff, store::releases::ReleaseRow};
 
 /// An image with these process types, each of which runs `run TYPE`.
@@ -43,6 +46,7 @@ pub(crate) fn image(types: &[&str]) -> BuiltImage {
         exposed_port: None,
         formation: BTreeMap::new(),
         cron: BTreeMap::new(),
+        sidecars: Default::default(),
     }
 }
 
@@ -77,6 +81,7 @@ fn pod(kind: PodKind, process_type: &str) -> Pod {
         ordinal: 1,
         name: format!("{process_type}.1"),
         size: "standard-1x".parse().unwrap(),
+        sidecars: Default::default(),
         node: None,
         unplaced: None,
         intent: PodIntent::Wanted,
@@ -218,4 +223,113 @@ fn in_an_image_of_buildpacks_the_launcher_stands_before_it() {
     let spec = spec(&pod(PodKind::Run, "one-off"), image, Some(&run("ls"))).unwrap();
     assert_eq!(spec.entrypoint.unwrap(), ["/cnb/lifecycle/launcher"]);
     assert_eq!(spec.command.unwrap(), ["/bin/sh", "-c", "ls"]);
+}
+
+/// A sidecar of web pods.
+pub(crate) fn sidecar(name: &str, after: &[&str]) -> BuiltSidecar {
+    BuiltSidecar {
+        name: name.parse().unwrap(),
+        process_types: [ProcessType::web()].into(),
+        one_offs: false,
+        image: image(&[]).image,
+        image_name: None,
+        command_line: "bin/proxy".into(),
+        entrypoint: Some(vec!["bin/proxy".into()]),
+        command: Some(vec![]),
+        env: [("GREETING".parse().unwrap(), "its own".to_owned())].into(),
+        config: SeenConfig::Only(["PORT".parse().unwrap()].into()),
+        resources: Resources {
+            memory_bytes: 64 << 20,
+            cpu_millis: 100,
+            pids: 32,
+        },
+        port: Some(9000),
+        takes_requests: false,
+        checks: Checks::for_port(),
+        stop: StopPolicy::default(),
+        after: after.iter().map(|name| name.parse().unwrap()).collect(),
+        on_exit: OnExit::Restart,
+        folders: vec![FolderMount {
+            name: "pages".parse().unwrap(),
+            path: "/srv".into(),
+        }],
+    }
+}
+
+fn with_sidecars() -> BuiltImage {
+    let mut image = image(&["web", "worker"]);
+    let mut elsewhere = sidecar("elsewhere", &["proxy"]);
+    elsewhere.process_types = ["worker".parse().unwrap()].into();
+    elsewhere.one_offs = true;
+    elsewhere.folders.clear();
+    elsewhere.config = SeenConfig::All;
+    let mut proxy = sidecar("proxy", &[]);
+    proxy.takes_requests = true;
+    image.sidecars = BuiltSidecars {
+        containers: vec![proxy, sidecar("late", &["proxy", "main"]), elsewhere],
+        main_after: ["proxy", "elsewhere"]
+            .map(|name| name.parse().unwrap())
+            .into(),
+        folders: vec![BuiltFolder {
+            name: "pages".parse().unwrap(),
+            size_bytes: 1 << 20,
+            path: "/app/pages".into(),
+        }],
+    };
+    image
+}
+
+#[test]
+fn a_pod_has_the_sidecars_that_go_with_what_it_runs() {
+    let names = |kind, process_type: &str, one_off: Option<&OneOff>| -> Vec<String> {
+        let spec = spec(&pod(kind, process_type), with_sidecars(), one_off).unwrap();
+        let containers = spec.sidecars.containers.iter();
+        containers.map(|it| it.name.to_string()).collect()
+    };
+    assert_eq!(names(PodKind::Service, "web", None), ["proxy", "late"]);
+    assert_eq!(names(PodKind::Service, "worker", None), ["elsewhere"]);
+    let command = run("web");
+    assert_eq!(
+        names(PodKind::Run, "one-off", Some(&command)),
+        ["elsewhere"]
+    );
+
+    let web = spec(&pod(PodKind::Service, "web"), with_sidecars(), None).unwrap();
+    assert_eq!((web.port, web.requests_port()), (Some(8080), Some(9000)));
+    let order: Vec<_> = web
+        .sidecars
+        .main_after
+        .iter()
+        .map(|it| it.as_str())
+        .collect();
+    assert_eq!(order, ["proxy"], "only what is in the pod is waited for");
+    assert_eq!(web.sidecars.containers[1].after.len(), 2);
+    assert_eq!(web.sidecars.folders.len(), 1);
+    assert_eq!(web.sidecars.main_folders[0].path, "/app/pages");
+    assert_eq!(requests_port(&with_sidecars()), 9000);
+    let worker = spec(&pod(PodKind::Service, "worker"), with_sidecars(), None).unwrap();
+    assert!(worker.sidecars.containers[0].after.is_empty());
+    assert!(worker.sidecars.folders.is_empty() && worker.sidecars.main_folders.is_empty());
+}
+
+#[test]
+fn a_sidecar_sees_the_config_that_is_meant_for_it() {
+    let web = spec(&pod(PodKind::Service, "web"), with_sidecars(), None).unwrap();
+    let proxy = &web.sidecars.containers[0];
+    let value = |name: &str| proxy.env.get(name).map(|it| it.expose().to_owned());
+    for (name, expect) in [
+        ("GREETING", Some("its own")),
+        ("PORT", Some("9000")),
+        ("APP_PORT", Some("8080")),
+        ("FAIRWAY_APP", Some("shop")),
+        ("FAIRWAY_CONTAINER", Some("proxy")),
+        ("DYNO", Some("web.1")),
+    ] {
+        assert_eq!(value(name).as_deref(), expect, "{name}");
+    }
+    let mut image = with_sidecars();
+    image.sidecars.containers[0].env.clear();
+    let web = spec(&pod(PodKind::Service, "web"), image, None).unwrap();
+    let proxy = &web.sidecars.containers[0];
+    assert!(!proxy.env.contains_key("GREETING"), "it was not named");
 }

@@ -205,7 +205,7 @@ async fn bind_a_pod(rig: &Rig, app: &str) {
     rig.call(&rig.alice, "POST", &path, run).await.expect(201);
     let mut tx = rig.state().store.write().await.unwrap();
     let row = pods::all(&mut tx).await.unwrap().remove(0);
-    let mut bound = row.known(None);
+    let mut bound = row.known(None, Default::default());
     bound.node = Some("one".parse().unwrap());
     pods::write(&mut tx, &[(row.app, &bound)], now())
         .await

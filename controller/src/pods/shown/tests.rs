@@ -28,6 +28,7 @@ fn pod(phase: Option<PodPhase>, intent: PodIntent) -> PodRow {
         started_at: None,
         last_exit: Some(exit),
         check_failure: Some(failure),
+        containers: vec![],
     });
     PodRow {
         id,
@@ -84,4 +85,56 @@ fn every_phase_has_a_state_and_a_reason() {
     }
     let leaving = pod(Some(PodPhase::Running { ready: true }), PodIntent::Stopping);
     assert_eq!(state(&leaving), DynoState::Stopping);
+}
+
+#[test]
+fn the_container_that_is_in_the_way_is_the_reason() {
+    let mut row = pod(Some(PodPhase::Running { ready: false }), PodIntent::Wanted);
+    let status = row.status.as_mut().unwrap();
+    let until = DateTime::UNIX_EPOCH;
+    let container = |name: &str, phase| ContainerStatus {
+        name: name.parse().unwrap(),
+        phase,
+        restarts: 2,
+        last_exit: status.last_exit.clone(),
+        check_failure: None,
+    };
+    let up = PodPhase::Running { ready: true };
+    let containers = vec![
+        container("main", up.clone()),
+        container("proxy", PodPhase::BackOff { until }),
+    ];
+    status.containers = containers;
+    let told = "proxy: ran out of memory and was killed";
+    assert_eq!(reason(&row).as_deref(), Some(told));
+    let mut image = crate::deploy::spec::tests::image(&["web"]);
+    let mut proxy = crate::deploy::spec::tests::sidecar("proxy", &[]);
+    proxy.image_name = Some("nginx:1.27".into());
+    image.sidecars.containers.push(proxy);
+    let release = crate::deploy::spec::tests::release(image);
+    let shown = containers_of(&row, &release);
+    let short: Vec<_> = shown
+        .iter()
+        .map(|it| {
+            (
+                it.name.as_str(),
+                it.state,
+                it.image.as_deref(),
+                it.command.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        short,
+        [
+            ("main", DynoState::Up, None, "run web"),
+            ("proxy", DynoState::Crashed, Some("nginx:1.27"), "bin/proxy")
+        ]
+    );
+    row.status.as_mut().unwrap().phase = up;
+    assert_eq!(reason(&row), None);
+}
+
+fn containers_of(row: &PodRow, release: &ReleaseRow) -> Vec<DynoContainer> {
+    containers(row, release, "run web")
 }

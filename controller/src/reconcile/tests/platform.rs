@@ -559,5 +559,6 @@ pub(super) fn status_of(id: PodId, word: &str, address: u8) -> PodStatus {
         phase,
         last_exit,
         check_failure: None,
+        containers: vec![],
     }
 }

@@ -37,7 +37,7 @@ async fn a_pod_is_kept_through_its_life() {
 
         pod.unplaced = Some("one: is cordoned".into());
         let app = pod.app;
-        write(&mut tx, &[(app, &pod.known(None))], at)
+        write(&mut tx, &[(app, &pod.known(None, Default::default()))], at)
             .await
             .unwrap();
         assert_eq!(of_app(&mut tx, app).await.unwrap(), [pod.clone()]);
@@ -50,12 +50,13 @@ async fn a_pod_is_kept_through_its_life() {
             started_at: Some(at),
             last_exit: None,
             check_failure: None,
+            containers: vec![],
         };
         let node: NodeName = "one".parse().unwrap();
         (pod.node, pod.unplaced, pod.status) = (Some(node), None, Some(status));
-        let before = pod.known(None);
+        let before = pod.known(None, Default::default());
         pod.intent = PodIntent::Retired { at, unrouted_in: 7 };
-        let mut retired = pod.known(None);
+        let mut retired = pod.known(None, Default::default());
         write(&mut tx, &[(app, &retired)], at).await.unwrap();
         // What is retired stays so since then, whatever somebody knows who looked before.
         retired.intent = PodIntent::Retired {
