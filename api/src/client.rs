@@ -14,6 +14,7 @@ mod pinned;
 mod platform;
 mod router;
 mod sessions;
+mod volumes;
 mod wanted;
 
 use std::{sync::Arc, time::Duration};

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{names::ConfigName, secret::Secret};
 
 /// The most bytes that an app's names and values may have together.
@@ -19,6 +21,33 @@ pub type ConfigPatch = BTreeMap<ConfigName, Option<Secret>>;
 /// Names that the platform sets itself; setting them is refused, so that nobody wonders why the
 /// value has no effect.
 pub const CONFIG_NAMES_RESERVED: [&str; 2] = ["PORT", "DYNO"];
+
+/// `GET /apps/{app}/config-files`: a config var that pods have as a file. Ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigFile {
+    pub name: ConfigName,
+    /// Where pods find it.
+    pub path: String,
+    /// False for one that has no value yet: pods do not have it.
+    pub is_set: bool,
+}
+
+/// `PUT /apps/{app}/config-files/{name}`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetConfigFile {
+    /// Without it the config var keeps its value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Secret>,
+}
+
+/// The answer to a change of config files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigFileChange {
+    pub file: ConfigFile,
+    /// Version of the release that brings it about; `None` if nothing has changed.
+    pub release: Option<u64>,
+}
 
 /// True for config vars that a build may see: names that start with `BP_`, by which Cloud Native
 /// Buildpacks are set. All other values exist only at run time.

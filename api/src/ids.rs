@@ -93,4 +93,6 @@ ids! {
     LogSessionId;
     /// A volume of an app.
     VolumeId;
+    /// A copy of a volume.
+    SnapshotId;
 }

@@ -10,7 +10,7 @@ use crate::{
     apps::AppRef,
     dynos::DynoState,
     ids::{NodeId, NodeTokenId, PodId},
-    names::{LabelKey, LabelValue, NodeName, SizeName},
+    names::{HostPath, LabelKey, LabelValue, NodeName, SizeName},
     nodes::Capacity,
     placement::{Labels, NodeKind, Taint},
     secret::Secret,
@@ -18,6 +18,9 @@ use crate::{
 
 /// How far a machine's clock may be from the controller's, in seconds, before people are told.
 pub const CLOCK_SKEW_SECS_MAX: i64 = 30;
+
+/// The most directories that one machine may allow volumes in.
+pub const HOST_PATHS_MAX: usize = 64;
 
 /// What an agent tells of its machine besides its capacity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,9 @@ pub struct NodeFacts {
     /// From the agent's flags; an operator's labels win over them.
     #[serde(default)]
     pub labels: Labels,
+    /// Directories that volumes of apps may be in, as its operator allows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_paths: Vec<HostPath>,
     /// The machine's time at the moment of the report.
     pub clock: DateTime<Utc>,
 }

@@ -1,5 +1,7 @@
 //! Names with rules. Each type is made by parsing; a value that exists is valid.
 
+mod paths;
+
 use std::{borrow::Borrow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
@@ -133,6 +135,12 @@ names! {
     ContainerName = "container name", container_name;
     /// The name of a volume within its app: a DNS label of at most 63 characters.
     VolumeName = "volume name", machine_name;
+    /// Where a pod sees a volume: an absolute path that hides nothing of the system.
+    MountPath = "mount path", paths::mount_path;
+    /// A directory of a machine, written without detours.
+    HostPath = "host path", paths::host_path;
+    /// A directory of a file server: `nas.example.com:/export/data`.
+    NfsShare = "NFS share", paths::nfs_share;
 }
 
 impl ProcessType {

@@ -11,6 +11,7 @@ use crate::{
     network::{NetworkPlan, NetworkStatus},
     pods::{PodSpec, PodStatus},
     sizes::Resources,
+    volumes::{VolumeOrder, VolumeStatus},
 };
 
 /// How long `GET /internal/nodes/{node}/plan` waits for a newer plan, in seconds; shorter than
@@ -47,6 +48,17 @@ pub struct NodePlan {
     /// keeps them all apart.
     #[serde(default)]
     pub network: Option<NetworkPlan>,
+    /// What is to be done with volumes besides mounting them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeOrder>,
+}
+
+/// The answer to a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StatusAnswer {
+    /// Of the newest plan that there is for the machine: who works on it may keep its leases.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 /// `POST /internal/nodes/{node}/status`: everything the agent saw, after each change and at least
@@ -68,6 +80,10 @@ pub struct NodeStatus {
     /// What the pods that run use; a pod that was not measured is absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub usage: Vec<PodUsage>,
+    /// The local volumes whose data is on the machine; `None` until the agent has looked, and from
+    /// one that does not know of volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<Vec<VolumeStatus>>,
 }
 
 /// What a machine has in all.

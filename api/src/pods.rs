@@ -10,11 +10,12 @@ use crate::{
     checks::Checks,
     ids::{AppId, AttachId, PodId},
     images::ImageRef,
-    names::{AppName, ContainerName, ProcessType},
+    names::{AppName, ConfigName, ContainerName, ProcessType},
     placement::Priority,
     secret::Secret,
     sidecars::Sidecars,
     sizes::Resources,
+    volumes::Mount,
 };
 
 /// The port a pod is told to listen on (`PORT`) unless its image exposes exactly one other. Each
@@ -26,6 +27,8 @@ pub const STOP_GRACE_SECS_DEFAULT: u32 = 30;
 pub const STOP_GRACE_SECS_MAX: u32 = 3600;
 /// How the reason of an [`Exit`] begins whose pod the machine could not keep.
 pub const EVICTED: &str = "evicted";
+/// Where config vars that are files stand in a pod: one file each, in memory, never on a disk.
+pub const FILES_DIR: &str = "/run/secrets";
 /// How many last lines of output an [`Exit`] carries.
 pub const EXIT_LINES_MAX: usize = 20;
 
@@ -68,12 +71,23 @@ pub struct PodSpec {
     /// Its other containers; all above is the main one's.
     #[serde(default, skip_serializing_if = "Sidecars::is_empty")]
     pub sidecars: Sidecars,
+    /// Volumes that it has. None of two has the same path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// Config vars that it has as files in [`FILES_DIR`], and not in its environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<ConfigName, Secret>,
 }
 
 impl PodSpec {
     /// Where requests to it go: the main container's port, unless a sidecar takes them.
     pub fn requests_port(&self) -> Option<u16> {
         self.sidecars.requests_port.or(self.port)
+    }
+
+    /// True for a pod that ends when its machine's lease does.
+    pub fn needs_lease(&self) -> bool {
+        self.mounts.iter().any(|mount| mount.leased)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
         domains::{self, DomainRow},
         events,
     },
+    volumes,
 };
 
 /// Names that would shadow a path of the API port, where git repositories stand at `/NAME.git` and
@@ -177,6 +178,7 @@ fn changes(before: &AppRow, after: &AppRow) -> Vec<(&'static str, String)> {
 /// Destroys an app and everything that belongs to it but its events. The caller commits, then calls
 /// [`forget`].
 pub async fn destroy(tx: &mut WriteTx, app: &AppRef, actor: &str, message: &str) -> Answer<()> {
+    volumes::remove_all(tx, app.id).await?;
     apps::delete(tx, app.id).await?;
     events::record(tx, Some(app), actor, events::APP_DESTROYED, message).await?;
     Ok(())
@@ -190,9 +192,11 @@ pub async fn forget(state: &AppState, app: AppId, builds: Vec<fairway_api::ids::
         state.build_output.forget(build).await;
     }
     state.logs.forget(app).await;
+    volumes::forget_archives(state, app).await;
     state.builds_changed.ring();
     state.destroyed.ring();
     state.wake.app(app);
+    state.wake.volumes();
 }
 
 /// Brings built-in hostnames in line with the base domain, which may have changed since the last

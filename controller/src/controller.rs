@@ -26,6 +26,7 @@ use crate::{
     secrets::Secrets,
     state::{AppState, Parts},
     store::{self, Store, StoreError, columns::now, nodes},
+    volumes,
     wake::{Bell, Wake},
     wanted::Notices,
 };
@@ -127,6 +128,7 @@ impl Controller {
             builds::sweep(&self.state, &shutdown),
             reconcile::run(&self.state, &shutdown),
             autoscale::run(&self.state, &shutdown),
+            volumes::watch(&self.state, &shutdown),
         );
         self.state.closing.cancel();
         Ok(())

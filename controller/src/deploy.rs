@@ -28,8 +28,10 @@ use crate::{
         Db, StoreError,
         apps::{self, AppRow},
         builds::{self, BuildRow},
+        config_files,
         deployments::{self, DeploymentRow},
         releases::{self, ReleaseRow},
+        volumes,
     },
 };
 
@@ -68,6 +70,8 @@ pub async fn release_from_build(
         image: Some(image.clone()),
         commit: Some(build.source.id.clone()),
         config_version: app.config_version,
+        mounts: volumes::mounts_of(db, app.id).await?,
+        config_files: config_files::list(db, app.id).await?,
         image_expired: false,
         created_at: now,
         updated_at: now,
@@ -112,6 +116,8 @@ pub async fn release_from_config(
         commit: base.as_ref().and_then(|base| base.commit.clone()),
         image: base.and_then(|base| base.image),
         config_version,
+        mounts: volumes::mounts_of(db, app.id).await?,
+        config_files: config_files::list(db, app.id).await?,
         image_expired: false,
         created_at: now,
         updated_at: now,
@@ -197,6 +203,9 @@ pub async fn roll_back(
         id: ReleaseId::generate(),
         version: apps::next_release_version(db, app.id).await?,
         config_version,
+        // Data does not go back with the code: a release from before a volume would run without it.
+        mounts: volumes::mounts_of(db, app.id).await?,
+        config_files: config_files::list(db, app.id).await?,
         description: format!("Rollback to v{}", to.version),
         status: ReleaseStatus::Pending,
         failure: None,

@@ -29,6 +29,7 @@ use crate::{
         formation::{self, FormationRow},
         nodes, releases,
     },
+    volumes,
 };
 
 /// The process type whose pods run before a release and never beside it: nothing to scale.
@@ -90,6 +91,7 @@ pub async fn scale(
     let app = apps::get(db, app).await?;
     let before = list(db, &app).await?;
     check_autoscale(db, &app, &before, updates).await?;
+    check_volumes(db, &app, &before, updates).await?;
     let after = change(db, &app, &before, updates).await?;
     if let Some(message) = describe(&before, &after) {
         let actor = caller.account.email.as_str();
@@ -158,6 +160,23 @@ async fn check_autoscale(
                 wanted.min(*min),
                 wanted.max(*max)
             )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses pods that would wait for ever for a volume that another pod has.
+async fn check_volumes(
+    db: &mut Db,
+    app: &AppRow,
+    before: &[Formation],
+    updates: &[FormationUpdate],
+) -> Answer<()> {
+    for update in updates {
+        let name = &update.process_type;
+        let row = before.iter().find(|row| row.process_type == *name);
+        if let (Some(row), Some(quantity)) = (row, update.quantity) {
+            volumes::check_count(db, app, name, count(row, quantity)?).await?;
         }
     }
     Ok(())

@@ -30,6 +30,7 @@ mod runs;
 mod sessions;
 mod sizes;
 mod tokens;
+mod volumes;
 
 // Without a token of the caller's.
 mod streams;
@@ -110,6 +111,7 @@ fn public() -> Router<AppState> {
         .merge(sessions::routes())
         .merge(sizes::routes())
         .merge(tokens::routes())
+        .merge(volumes::routes())
 }
 
 /// Paths that carry their own proof: a password, or a signature in the URL.

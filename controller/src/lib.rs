@@ -61,6 +61,7 @@ pub mod releases;
 pub mod runs;
 pub mod sessions;
 pub mod tokens;
+pub mod volumes;
 
 // What is done about it.
 pub mod deploy;

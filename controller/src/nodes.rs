@@ -23,8 +23,9 @@ use crate::{
         columns::now,
         events::{self, ACTOR_PLATFORM},
         nodes::{self, NodeRow, SidecarLoad},
-        pods,
+        pods, volumes as volume_rows,
     },
+    volumes,
 };
 
 /// All machines as operators see them, by name.
@@ -94,8 +95,26 @@ pub async fn remove(state: &AppState, caller: &Caller, name: &str, force: bool) 
              cut off and replaced."
         )));
     }
+    let volumes = volumes::on_node(&mut tx, &row.name).await?;
+    if let Some(first) = volumes.first().filter(|_| !force) {
+        return Err(Problem::conflict(format!(
+            "{name} has {} {} of apps on its disk, such as {first}.",
+            volumes.len(),
+            if volumes.len() == 1 {
+                "volume"
+            } else {
+                "volumes"
+            }
+        ))
+        .hint(format!(
+            "Move them first: app volumes:move {first} --to NODE. Or remove it with --force: their \
+             data stays on that disk, and pods that want it wait until their app destroys the \
+             volume, or the machine joins again under its name."
+        )));
+    }
     let node = shown(&row, &heard, &Loads::read(&mut tx).await?);
     nodes::delete(&mut tx, row.id).await?;
+    volume_rows::forget_removed_nodes(&mut tx).await?;
     let message = format!("{name} was removed from the cluster with {pods} pods");
     let who = caller.account.email.as_str();
     events::record(&mut tx, None, who, "node.removed", &message).await?;

@@ -18,6 +18,7 @@ use fairway_api::{
     network::NetworkPlan,
     nodes::{Capacity, NodeStatus},
     pods::PodSpec,
+    volumes::VolumeOrder,
 };
 
 /// Runs pods.
@@ -45,6 +46,8 @@ pub struct NodeIntent {
     pub keep_images: Vec<ImageRef>,
     /// `None` for a machine without a subnet of the pod network.
     pub network: Option<NetworkPlan>,
+    /// What is to be done with volumes besides mounting them.
+    pub volumes: Vec<VolumeOrder>,
 }
 
 /// What was seen lately.

@@ -14,6 +14,7 @@ mod networks;
 mod news;
 mod runs;
 mod specs;
+mod volumes;
 mod world;
 
 use std::{

@@ -24,6 +24,7 @@ pub mod tokens;
 pub mod apps;
 pub mod autoscale;
 pub mod builds;
+pub mod config_files;
 pub mod config_vars;
 pub mod domains;
 pub mod events;
@@ -32,6 +33,8 @@ pub mod formation;
 pub mod jobs;
 pub mod releases;
 pub mod runs;
+pub mod snapshots;
+pub mod volumes;
 
 // What the platform does about it.
 pub mod cluster;

@@ -29,6 +29,8 @@ pub struct Changed {
     pub apps: BTreeSet<AppId>,
     /// What operators ask of machines.
     pub nodes: bool,
+    /// Volumes that machines are to remove.
+    pub volumes: bool,
     /// Machines that need orders with a higher number.
     pub orders: BTreeSet<NodeName>,
 }
@@ -44,6 +46,11 @@ impl Wake {
     /// What is asked of a machine has changed. Call it after the commit.
     pub fn nodes(&self) {
         self.note(|changed| changed.nodes = true);
+    }
+
+    /// Machines are to remove volumes, or have removed them. Call it after the commit.
+    pub fn volumes(&self) {
+        self.note(|changed| changed.volumes = true);
     }
 
     /// A machine has newer orders than this controller gave out.

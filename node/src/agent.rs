@@ -4,7 +4,6 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use fairway_api::client::{Client, ClientCertificate};
-use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -25,6 +24,7 @@ use crate::{
     report::{self, Seen},
     sessions::{self, Answers},
     start::Starter,
+    volumes,
 };
 
 /// The agent of one machine.
@@ -72,6 +72,7 @@ impl Agent {
         let network = Arc::new(Network::new(underlay, client.base()));
         let (queue, outlet) = logs::queue();
         let (orders_out, orders) = watch::channel(None);
+        let (disks, keeper) = volumes::open(&data_dir, &engine, &orders, description);
         // Everything stops at once with this one, also when a part fails.
         let stop = shutdown.child_token();
         let _stop_on_return = stop.clone().drop_guard();
@@ -82,6 +83,7 @@ impl Agent {
                 client.clone(),
                 orders.clone(),
                 network.clone(),
+                disks.volumes.clone(),
                 stop.clone(),
             ),
             network: network.clone(),
@@ -93,46 +95,73 @@ impl Agent {
             shutdown: stop.clone(),
         });
         let removed = CancellationToken::new();
-        let mut loops = JoinSet::new();
-        let mut endlessly = |work: BoxFuture<'static, ()>| {
-            let stop = stop.clone();
-            loops.spawn(async move {
-                stop.run_until_cancelled(work).await;
-            });
-        };
+        let mut loops = Loops::until(&stop);
         if let Some(membership) = membership {
             let dir = data_dir.clone();
-            endlessly(belong(client.clone(), orders.clone(), membership, dir).boxed());
+            loops.add(belong(client.clone(), orders.clone(), membership, dir));
         }
         let (books, gone) = (ledger.clone(), removed.clone());
-        endlessly(plans::pull(client.clone(), node.clone(), books, orders_out, gone).boxed());
+        let pulling = plans::pull(client.clone(), node.clone(), books, orders_out, gone);
+        loops.add(pulling);
         // Not one of the loops, which are dropped at the end: it has things to end itself.
-        let answers = Answers::new(&client, &node, &engine, board.subscribe(), &stop);
-        let answering = tokio::spawn(sessions::answer(answers));
+        let sessions = Answers::new(&client, &node, &engine, board.subscribe(), &stop);
+        let answering = tokio::spawn(sessions::answer(sessions));
+        loops.add(keeper.run(host.clone(), client.clone(), node.clone()));
+        let allowed = disks.allowed.clone();
         let disk = Arc::new(Disk::new(facts.clone(), data_dir, disk_reserve));
         let seen = Seen {
             board: board.subscribe(),
             network: network.status(),
             disk: disk.status(),
+            volumes: disks,
         };
-        endlessly(report::report(client.clone(), node, facts, seen, removed.clone()).boxed());
+        let reporting = report::report(client.clone(), node, facts, seen, removed.clone());
+        loops.add(reporting);
         let also_seen = board.subscribe();
-        endlessly(network::keep(network, engine.clone(), orders.clone(), also_seen).boxed());
+        let joining = network::keep(network, engine.clone(), orders.clone(), also_seen);
+        loops.add(joining);
         let (books, watched) = (ledger.clone(), disk.clone());
-        endlessly(images::clean(engine, books, orders.clone(), watched).boxed());
+        loops.add(images::clean(engine, books, orders.clone(), watched));
         let (for_pods, for_disk) = disk::orders();
-        endlessly(disk::keep(disk, board.subscribe(), orders.clone(), for_pods).boxed());
-        endlessly(pods::supervise(host.clone(), orders, for_disk, removed.clone()).boxed());
+        loops.add(disk::keep(disk, board.subscribe(), orders, for_pods));
+        loops.add(pods::supervise(
+            host.clone(),
+            allowed,
+            for_disk,
+            removed.clone(),
+        ));
         let remembering = tokio::spawn(board::remember(ledger, board.subscribe()));
         let sending = tokio::spawn(logs::send(client, outlet, places, stop.clone()));
         let leaving = leave(removed, host);
         drop(board);
-        let result = until_the_end(loops, leaving, stop).await;
+        let result = until_the_end(loops.tasks, leaving, stop).await;
         answering.await.context("answering sessions failed")?;
         sending.await.context("the sender of logs failed")?;
         // The last holder of the board is gone with the loops.
         remembering.await.context("remembering the pods failed")?;
         result
+    }
+}
+
+/// What runs until everything stops.
+struct Loops {
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Loops {
+    fn until(stop: &CancellationToken) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            stop: stop.clone(),
+        }
+    }
+
+    fn add(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(work).await;
+        });
     }
 }
 

@@ -9,7 +9,7 @@ mod part;
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, ResourcesUlimits, RestartPolicy,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, ResourcesUlimits, RestartPolicy,
     RestartPolicyNameEnum,
 };
 use fairway_api::{ids::PodId, names::ContainerName, pods::PodSpec};
@@ -31,7 +31,7 @@ pub(crate) const LABEL_SANDBOX: &str = "dev.fairway.sandbox";
 const LABEL_CONTAINER: &str = "dev.fairway.container";
 /// Which start of the pod a container is, counted from 1.
 const LABEL_RUN: &str = "dev.fairway.run";
-/// The pod's spec without its environment, so that a container can be stopped properly even when
+/// The pod's spec without its environment and files, so that a container can be stopped properly even when
 /// no plan names it any more.
 const LABEL_SPEC: &str = "dev.fairway.spec";
 /// For people who look at the engine.
@@ -157,6 +157,16 @@ pub(crate) fn body(instance: &str, part: &Part, run: u32, net: Net<'_>) -> Conta
     }
 }
 
+/// The same with what it mounts.
+pub(crate) fn mounting(mut body: ContainerCreateBody, mounts: &[Mount]) -> ContainerCreateBody {
+    if let Some(host_config) = &mut body.host_config
+        && !mounts.is_empty()
+    {
+        host_config.mounts = Some(mounts.to_vec());
+    }
+    body
+}
+
 /// The sandbox whose network a container has, by what the engine says of its network.
 pub(crate) fn sandbox_of(network_mode: Option<&str>) -> Option<String> {
     network_mode?.strip_prefix(SANDBOX_MODE).map(Into::into)
@@ -263,6 +273,7 @@ fn no_log() -> HostConfigLogConfig {
 fn labels(instance: &str, part: &Part, run: u32) -> HashMap<String, String> {
     let mut bare = PodSpec {
         env: Default::default(),
+        files: Default::default(),
         ..(*part.pod).clone()
     };
     for sidecar in &mut bare.sidecars.containers {

@@ -9,6 +9,7 @@ mod list;
 mod network;
 mod pull;
 mod sandbox;
+mod user;
 
 use std::{io, net::IpAddr, path::PathBuf, pin::Pin, time::Duration};
 

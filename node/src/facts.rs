@@ -13,6 +13,7 @@ use std::{
 use chrono::Utc;
 use fairway_api::{
     machines::NodeFacts,
+    names::HostPath,
     nodes::Capacity,
     placement::{Labels, NodeKind},
     sizes::Resources,
@@ -42,6 +43,8 @@ pub struct Description {
     pub kind: Option<NodeKind>,
     /// Where other machines reach it, instead of the address that it uses towards the controller.
     pub underlay: Option<IpAddr>,
+    /// Directories that volumes of apps may be in.
+    pub host_paths: Vec<HostPath>,
 }
 
 impl Description {
@@ -54,6 +57,11 @@ impl Description {
             labels,
             kind: self.kind.or(before.kind),
             underlay: self.underlay.or(before.underlay),
+            host_paths: if self.host_paths.is_empty() {
+                before.host_paths
+            } else {
+                self.host_paths
+            },
         }
     }
 
@@ -67,6 +75,7 @@ impl Description {
                 .into_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             labels: self.labels.clone(),
+            host_paths: self.host_paths.clone(),
             clock: Utc::now(),
         }
     }

@@ -37,6 +37,7 @@ mod network;
 mod pods;
 mod sandbox;
 mod start;
+mod volumes;
 
 // Seeing and telling.
 mod attach;

@@ -10,6 +10,7 @@ use fairway_api::{
     network::NetworkPlan,
     nodes::NodePlan,
     pods::PodSpec,
+    volumes::VolumeOrder,
 };
 use tokio::{
     sync::watch,
@@ -31,13 +32,15 @@ const AGAIN_MILLIS: (u64, u64) = (100, 3_000);
 const REFUSED_SECS: u64 = 30;
 
 /// A plan, ready to be shared out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Orders {
     pub(crate) generation: u64,
     pub(crate) registry: RegistryAccess,
     pub(crate) pods: Vec<Arc<PodSpec>>,
     pub(crate) keep_images: Vec<ImageRef>,
     pub(crate) network: Option<NetworkPlan>,
+    /// What is to be done with volumes besides mounting them.
+    pub(crate) volumes: Vec<VolumeOrder>,
 }
 
 /// What to do with a plan that came.
@@ -84,6 +87,8 @@ pub(crate) async fn pull(
     tracing::error!("this machine was removed from the cluster: stopping its pods");
     let plan = ledger.load(PLAN_FILE).map(|plan: NodePlan| NodePlan {
         pods: vec![],
+        // What is on its disk is nobody's to take from here on.
+        volumes: vec![],
         ..plan
     });
     if let Some(plan) = &plan
@@ -203,6 +208,7 @@ fn publish(orders: &watch::Sender<Option<Arc<Orders>>>, plan: &NodePlan) {
         pods: plan.pods.iter().cloned().map(Arc::new).collect(),
         keep_images: plan.keep_images.clone(),
         network: plan.network.clone(),
+        volumes: plan.volumes.clone(),
     })));
 }
 
@@ -225,6 +231,7 @@ mod tests {
             pods: vec![],
             keep_images: vec![],
             network: None,
+            volumes: vec![],
         }
     }
 

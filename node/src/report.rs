@@ -9,7 +9,7 @@ use fairway_api::{
     error::ErrorId,
     names::NodeName,
     network::NetworkStatus,
-    nodes::{HEARTBEAT_SECS, NodeStatus},
+    nodes::{HEARTBEAT_SECS, NodeStatus, StatusAnswer},
 };
 use tokio::{
     sync::watch,
@@ -21,6 +21,7 @@ use crate::{
     board::Board,
     facts::Facts,
     usage::{self, Usage},
+    volumes::{Disks, lease},
 };
 
 /// Pause between two tries when the controller is away, in milliseconds, at first and at most.
@@ -31,6 +32,7 @@ pub(crate) struct Seen {
     pub(crate) board: watch::Receiver<Board>,
     pub(crate) network: watch::Receiver<NetworkStatus>,
     pub(crate) disk: watch::Receiver<DiskStatus>,
+    pub(crate) volumes: Disks,
 }
 
 /// Reports until the board closes, from the first look at the engine on. Cancels `removed` when it
@@ -62,6 +64,7 @@ async fn tell(
         mut board,
         mut network,
         mut disk,
+        volumes,
     } = seen;
     if board.wait_for(|board| board.looked).await.is_err() {
         return;
@@ -78,8 +81,14 @@ async fn tell(
             network: network.borrow_and_update().clone(),
             disk: disk.borrow_and_update().clone(),
             usage: usage.borrow().clone(),
+            volumes: volumes.measured.borrow().clone(),
         };
-        if let Err(error) = client.report_node(&status).await {
+        let sent_at = lease::clock();
+        let answer = client.report_node(&status).await;
+        if let Ok(StatusAnswer { generation }) = answer {
+            volumes.answered(sent_at, generation);
+        }
+        if let Err(error) = answer {
             if error
                 .api()
                 .is_some_and(|error| error.id == ErrorId::Removed)

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bollard::models::Mount;
 use fairway_api::{
     client::{AttachSocket, Client},
     images::ImageRef,
@@ -22,6 +23,7 @@ use crate::{
     network::Network,
     plans::Orders,
     sandbox::{Lease, Sandboxes, SharedNet},
+    volumes::Volumes,
 };
 
 /// How many containers are being created and started at once: more makes each slower and the
@@ -41,6 +43,7 @@ pub(crate) struct Starter {
     orders: watch::Receiver<Option<Arc<Orders>>>,
     network: Arc<Network>,
     pub(crate) sandboxes: Arc<Sandboxes>,
+    volumes: Arc<Volumes>,
     permits: Semaphore,
     shutdown: CancellationToken,
 }
@@ -104,6 +107,7 @@ impl Starter {
         client: Client,
         orders: watch::Receiver<Option<Arc<Orders>>>,
         network: Arc<Network>,
+        volumes: Arc<Volumes>,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
@@ -112,6 +116,7 @@ impl Starter {
             client,
             orders,
             network,
+            volumes,
             permits: Semaphore::new(STARTS_MAX),
             shutdown,
         }
@@ -163,7 +168,11 @@ impl Starter {
         loop {
             tries += 1;
             let began = Instant::now();
-            let (container, ground) = self.create(part, run, &net, cancel).await?;
+            // Held until it has started: the engine knows then who has which volume.
+            let prepared = self.volumes.prepare(spec).await.map_err(NotStarted)?;
+            let mounts = &prepared.mounts;
+            let (container, ground) = self.create(part, run, (&net, mounts), cancel).await?;
+            self.volumes.settle(spec, &container).await;
             let created = Instant::now();
             Phase::StartCreate.log(spec.id, created - began);
             let error = match self.start_created(spec, &container, socket).await {
@@ -207,7 +216,7 @@ impl Starter {
         &self,
         part: &Part,
         run: u32,
-        wish: &NetWish,
+        (wish, mounts): (&NetWish, &[Mount]),
         cancel: &CancellationToken,
     ) -> Result<(String, Ground), NotStarted> {
         let instance = self.engine.instance();
@@ -238,7 +247,7 @@ impl Starter {
                 Ground::Lease(lease) => Net::Sandbox(lease.id()),
                 Ground::Shared(id) => Net::Sandbox(id),
             };
-            let body = container::body(instance, part, run, net);
+            let body = container::mounting(container::body(instance, part, run, net), mounts);
             let created = self.engine.create(&name, body).await;
             let error = match created {
                 Ok(container) => return Ok((container, ground)),

@@ -43,6 +43,8 @@ pub(crate) fn spec(id: u128) -> PodSpec {
         time_to_live_secs: None,
         attach: None,
         sidecars: Sidecars::default(),
+        mounts: vec![],
+        files: Default::default(),
     }
 }
 

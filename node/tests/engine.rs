@@ -35,3 +35,5 @@ mod sessions;
 mod sidecars;
 #[path = "engine/surviving.rs"]
 mod surviving;
+#[path = "engine/volumes.rs"]
+mod volumes;

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Command};
 use fairway_api::{
     disk::DiskReserve,
-    names::{Email, Hostname, NodeName},
+    names::{Email, HostPath, Hostname, NodeName},
     network::Subnet,
 };
 use serde::Deserialize;
@@ -131,6 +131,15 @@ pub struct Settings {
     #[arg(long, env = "FAIRWAY_DISK_RESERVE", value_name = "AMOUNT")]
     pub disk_reserve: Option<DiskReserve>,
 
+    /// Directories of this machine that volumes of apps may be in [default: none]
+    #[arg(
+        long,
+        env = "FAIRWAY_ALLOW_HOST_PATH",
+        value_name = "DIR",
+        value_delimiter = ','
+    )]
+    pub allow_host_path: Option<Vec<HostPath>>,
+
     /// Images of past releases kept per app, for rollbacks [default: 10]
     #[arg(long, env = "FAIRWAY_KEEP_IMAGES", value_name = "COUNT")]
     pub keep_images: Option<NonZeroUsize>,
@@ -230,6 +239,7 @@ impl Settings {
             vxlan_port: self.vxlan_port.or(file.vxlan_port),
             underlay: self.underlay.or(file.underlay),
             disk_reserve: self.disk_reserve.or(file.disk_reserve),
+            allow_host_path: self.allow_host_path.or(file.allow_host_path),
             keep_images: self.keep_images.or(file.keep_images),
             registry: self.registry.or(file.registry),
             registry_username: self.registry_username.or(file.registry_username),
@@ -310,6 +320,7 @@ mod tests {
             build-ca-certificates = [\"/c\"]\nbuild-network = \"host\"\n\
             builds-at-once = 1\nbuild-memory-mib = 512\nbuild-minutes = 5\nkeep-images = 3\n\
             pod-network = \"10.64.0.0/11\"\nvxlan-port = 7002\nunderlay = \"192.0.2.1\"\n\
+            allow-host-path = [\"/srv\"]\n\
             registry = \"r.example.com\"\nregistry-username = \"u\"\n\
             registry-password-file = \"/p\"\nnode-lost-secs = 30\nplacement = \"pack\"\n\
             overcommit-memory = 100\ndisk-reserve = \"5%\"\novercommit-cpu = 100\nbrake = 30\n";

@@ -17,6 +17,7 @@ use crate::{
         columns::now,
         events, formation as formation_rows,
     },
+    volumes,
 };
 
 /// An app's settings, and what they led to.
@@ -55,6 +56,7 @@ pub async fn set(
     policy
         .check(process_type)
         .map_err(|error| Problem::invalid(sentence(&error)))?;
+    volumes::check_count(db, app, process_type, policy.max).await?;
     autoscale::set(db, app.id, process_type, policy, now()).await?;
     let message = format!(
         "{process_type} is autoscaled between {} and {}",

@@ -125,6 +125,7 @@ fn facts() -> NodeFacts {
         kernel: "6.1".into(),
         version: "0.1".into(),
         labels: BTreeMap::from([("zone".parse().unwrap(), "a".parse().unwrap())]),
+        host_paths: vec![],
         clock: Utc::now(),
     }
 }
@@ -162,6 +163,7 @@ fn status(name: &str) -> NodeStatus {
         },
         disk: Default::default(),
         usage: vec![],
+        volumes: None,
     }
 }
 

@@ -8,18 +8,19 @@ use fairway_api::{
     build_orders::{BuiltImage, BuiltProcess},
     checks::{Check, Checks},
     config_vars::ConfigVars,
-    ids::AppId,
-    names::{AppName, ProcessType},
+    ids::{AppId, VolumeId},
+    names::{AppName, ConfigName, ProcessType},
     network::DNS_SUFFIX,
     placement::Priority,
     pods::{PORT_DEFAULT, PodSpec, RestartPolicy},
     secret::Secret,
     sizes::{self, SIZE_DEFAULT, Size},
+    volumes::Mount,
 };
 use fairway_scheduler::snapshot::{Pod, PodKind, RELEASE_PHASE_TYPE};
 
 use super::one_off::OneOff;
-use crate::store::releases::ReleaseRow;
+use crate::store::{releases::ReleaseRow, volumes::VolumeRow};
 
 pub(crate) use sidecars::company;
 
@@ -36,6 +37,7 @@ pub struct Runs<'a> {
     pub config: &'a ConfigVars,
     /// Who goes first when a machine's disk is full.
     pub priority: Priority,
+    pub volumes: &'a BTreeMap<VolumeId, VolumeRow>,
     /// For one-off pods.
     pub one_off: Option<&'a OneOff>,
 }
@@ -91,6 +93,8 @@ pub fn pod_spec(pod: &Pod, runs: &Runs<'_>) -> Option<PodSpec> {
         time_to_live_secs: runs.one_off.map(|one_off| one_off.time_to_live_secs),
         attach: runs.one_off.and_then(|one_off| one_off.attach.clone()),
         sidecars: sidecars::of_pod(pod, runs, image, port),
+        mounts: mounts(pod, runs),
+        files: files(runs),
     })
 }
 
@@ -151,6 +155,7 @@ fn environment(pod: &Pod, runs: &Runs<'_>, port: Option<u16>) -> BTreeMap<String
     let mut env: BTreeMap<String, Secret> = runs
         .config
         .iter()
+        .filter(|(name, _)| !runs.release.config_files.contains(*name))
         .chain(added)
         .map(|(name, value)| (name.as_str().to_owned(), value.clone()))
         .collect();
@@ -179,6 +184,32 @@ fn platform_variables(pod: &Pod, runs: &Runs<'_>) -> Vec<(String, Secret)> {
     variables
         .map(|(name, value)| (name.to_owned(), Secret::new(value)))
         .collect()
+}
+
+/// What a replica mounts. One-off pods and the release phase have no volumes: the pod that serves has
+/// them.
+fn mounts(pod: &Pod, runs: &Runs<'_>) -> Vec<Mount> {
+    if pod.kind != PodKind::Service {
+        return vec![];
+    }
+    let of_type = runs.release.mounts.iter();
+    let of_type = of_type.filter(|it| it.process_type == pod.process_type);
+    let mount = of_type.filter_map(|it| {
+        let row = runs.volumes.get(&it.volume)?;
+        Some(Mount {
+            path: it.path.clone(),
+            read_only: it.read_only,
+            ..row.mount()?
+        })
+    });
+    mount.collect()
+}
+
+/// Config vars that are files.
+fn files(runs: &Runs<'_>) -> BTreeMap<ConfigName, Secret> {
+    let names = runs.release.config_files.iter();
+    let file = |name: &ConfigName| Some((name.clone(), runs.config.get(name)?.clone()));
+    names.filter_map(file).collect()
 }
 
 /// Where the app's other processes are: `WEB_SERVICE_HOST` and, for one that gets requests,

@@ -133,6 +133,8 @@ segments! {
     NodeSegment = "node";
     /// `{type}`: a process type.
     TypeSegment = "type";
+    /// `{snapshot}`: a copy of a volume.
+    SnapshotSegment = "snapshot";
     /// `{dyno}`: a pod by id or name, or a process type.
     DynoSegment = "dyno";
 }

@@ -8,6 +8,7 @@ mod logs;
 mod nodes;
 mod routers;
 mod sessions;
+mod volumes;
 mod wanted;
 
 use axum::Router;
@@ -23,5 +24,6 @@ pub(super) fn routes() -> Router<AppState> {
         .merge(nodes::routes())
         .merge(routers::routes())
         .merge(sessions::routes())
+        .merge(volumes::routes())
         .merge(wanted::routes())
 }

@@ -11,6 +11,7 @@ mod network;
 mod schema;
 mod sessions;
 mod streams;
+mod volumes;
 
 use serde_json::Value;
 

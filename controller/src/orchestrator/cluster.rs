@@ -231,6 +231,7 @@ impl Orchestrator for Cluster {
                 pods,
                 keep_images,
                 network,
+                volumes,
             } = intent;
             let generation = generations.take();
             let registry = self.registry.clone();
@@ -241,6 +242,7 @@ impl Orchestrator for Cluster {
                 pods,
                 keep_images,
                 network,
+                volumes,
             };
             published.publish(Arc::new(plan));
         }
@@ -273,6 +275,7 @@ fn needs(published: &Published<NodePlan>, intent: &NodeIntent) -> bool {
             plan.pods != intent.pods
                 || plan.keep_images != intent.keep_images
                 || plan.network != intent.network
+                || plan.volumes != intent.volumes
         })
 }
 
@@ -289,6 +292,16 @@ fn says_more(before: &NodeStatus, status: &NodeStatus) -> bool {
         || capacity != status.capacity
         || before.disk != status.disk
         || before.network.underlay != status.network.underlay
+        || !same_volumes(before, status)
         || before.network.can_join != status.network.can_join
         || !same_facts(before.facts.as_ref(), status.facts.as_ref())
+}
+
+/// True when the same volumes are there; what they use moves all the time.
+fn same_volumes(before: &NodeStatus, status: &NodeStatus) -> bool {
+    let ids = |status: &NodeStatus| -> Option<Vec<_>> {
+        let volumes = status.volumes.as_ref()?.iter();
+        Some(volumes.map(|volume| volume.volume).collect())
+    };
+    ids(before) == ids(status)
 }

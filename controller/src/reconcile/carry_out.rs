@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use fairway_api::{
     deployments::Wish,
     ids::{AppId, DeploymentId, FormationId, PodId},
+    names::NodeName,
     releases::ReleaseStatus,
 };
 use fairway_scheduler::{
@@ -22,7 +23,7 @@ use crate::{
         Db, StoreError, apps, deployments,
         events::{self, ACTOR_PLATFORM},
         formation::{self, FormationRow},
-        network, nodes, pods, releases,
+        network, nodes, pods, releases, volumes,
     },
 };
 
@@ -120,8 +121,8 @@ impl Writer<'_> {
     async fn act(&mut self, action: &Action) -> Result<(), StoreError> {
         let now = self.now;
         match action {
+            Action::Bind { pod, node } => self.settle_volumes(*pod, node).await,
             Action::Create(_)
-            | Action::Bind { .. }
             | Action::Unplaced { .. }
             | Action::Retire { .. }
             | Action::Stop { .. }
@@ -146,6 +147,21 @@ impl Writer<'_> {
                 self.advance(*deployment, to, *deadline_at).await
             }
         }
+    }
+
+    /// The pod's machine is that of its local volumes from then on.
+    async fn settle_volumes(&mut self, pod: PodId, node: &NodeName) -> Result<(), StoreError> {
+        let apps = &self.world.planner.snapshot().apps;
+        let found = apps
+            .get(&self.app)
+            .and_then(|app| Some((app, app.pods.get(&pod)?)));
+        let Some((app, pod)) = found else {
+            return Ok(());
+        };
+        for (id, _) in app.volumes_of(pod).filter(|(_, volume)| volume.local) {
+            volumes::settle(self.db, id, node).await?;
+        }
+        Ok(())
     }
 
     async fn advance(

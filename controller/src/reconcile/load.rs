@@ -2,6 +2,7 @@
 //! not need to know.
 
 mod jobs;
+mod volumes;
 
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
@@ -13,7 +14,7 @@ use fairway_api::{
     build_orders::BuiltImage,
     checks::STARTUP_DEADLINE_SECS_DEFAULT,
     dynos::RUN_TTL_SECS_MAX,
-    ids::{AppId, DeploymentId, PodId, ReleaseId, RunId},
+    ids::{AppId, DeploymentId, PodId, ReleaseId, RunId, VolumeId},
     names::{Hostname, ProcessType, SizeName},
     network::Admission,
     reach::NetworkRule,
@@ -40,8 +41,9 @@ use crate::{
         jobs::{self as stored_jobs, JobRow},
         network,
         pods::{self, PodRow},
-        releases::ReleaseRow,
+        releases::{ReleaseMount, ReleaseRow},
         runs::{self, RunRow, Taken},
+        volumes::{self as stored_volumes, VolumeRow},
     },
 };
 
@@ -59,6 +61,7 @@ pub(super) struct Known {
     pub(super) releases: BTreeMap<ReleaseId, Arc<ReleaseRow>>,
     /// What only one-off pods have, sealed.
     pub(super) one_offs: BTreeMap<PodId, String>,
+    pub(super) volumes: BTreeMap<VolumeId, VolumeRow>,
     /// Runs that have not ended.
     pub(super) runs: BTreeMap<RunId, KnownRun>,
     pub(super) edge: Edge,
@@ -79,6 +82,7 @@ struct Rows {
     jobs: Vec<JobRow>,
     runs: Vec<RunRow>,
     taken: Vec<Taken>,
+    volumes: Vec<VolumeRow>,
 }
 
 /// Reads every app.
@@ -146,6 +150,11 @@ pub(super) async fn all(
             rows.taken.push(taken);
         }
     }
+    for volume in stored_volumes::all(db).await? {
+        if let Some(rows) = rows.get_mut(&volume.app) {
+            rows.volumes.push(volume);
+        }
+    }
     let mut loaded = Vec::with_capacity(rows.len());
     for rows in rows.into_values() {
         loaded.push(rows.assemble(db, specs).await?);
@@ -188,8 +197,26 @@ pub(super) async fn one(
         jobs: stored_jobs::of_app(db, id).await?,
         runs: runs::open_of(db, id).await?,
         taken: runs::taken(db, Some(id)).await?,
+        volumes: stored_volumes::of_app(db, id).await?,
     };
     Ok(Some(rows.assemble(db, specs).await?))
+}
+
+impl Known {
+    /// Takes over the states of deployments, and forgets those that have ended.
+    pub(super) fn follow(&mut self, app: &App, now: DateTime<Utc>) {
+        for deployment in &app.deployments {
+            if deployment.state.has_ended() {
+                self.deployments.remove(&deployment.id);
+            } else if let Some(row) = self.deployments.get_mut(&deployment.id)
+                && row.state != deployment.state
+            {
+                row.updated_at = now;
+                row.state.clone_from(&deployment.state);
+                row.deadline_at = deployment.deadline_at;
+            }
+        }
+    }
 }
 
 impl Rows {
@@ -206,6 +233,7 @@ impl Rows {
             jobs: vec![],
             runs: vec![],
             taken: vec![],
+            volumes: vec![],
         }
     }
 
@@ -244,7 +272,7 @@ impl Rows {
                 })
                 .collect(),
             jobs: remembered(&self.jobs, &self.runs, &self.taken),
-            volumes: BTreeMap::new(),
+            volumes: self.volumes.iter().map(volumes::planned).collect(),
         };
         let one_offs = self
             .pods
@@ -255,6 +283,7 @@ impl Rows {
             deployments: self.deployments.into_iter().map(|it| (it.id, it)).collect(),
             releases,
             one_offs: one_offs.collect(),
+            volumes: self.volumes.into_iter().map(|it| (it.id, it)).collect(),
             runs: self.runs.into_iter().map(known_run).collect(),
             edge,
             reach: self.reach,
@@ -316,7 +345,11 @@ fn release(row: &Arc<ReleaseRow>) -> Release {
     Release {
         id: row.id,
         version: row.version,
-        types: row.image.as_ref().map(release_types).unwrap_or_default(),
+        types: row
+            .image
+            .as_ref()
+            .map(|image| release_types(image, &row.mounts))
+            .unwrap_or_default(),
         cron: cron(row),
         one_off_sidecars: once.unwrap_or_default(),
     }
@@ -341,7 +374,10 @@ fn stop_at(row: &PodRow) -> Option<DateTime<Utc>> {
 
 /// Process types with the count and size that app.json asks for, else one web pod and none of the
 /// others.
-fn release_types(image: &BuiltImage) -> BTreeMap<ProcessType, ReleaseType> {
+fn release_types(
+    image: &BuiltImage,
+    mounts: &[ReleaseMount],
+) -> BTreeMap<ProcessType, ReleaseType> {
     let release_type =
         |(name, process): (&ProcessType, &fairway_api::build_orders::BuiltProcess)| {
             let asked = image.formation.get(name);
@@ -366,8 +402,8 @@ fn release_types(image: &BuiltImage) -> BTreeMap<ProcessType, ReleaseType> {
                     initial,
                     startup_deadline_secs,
                     placement: Arc::new(asked.map(|it| it.placement.clone()).unwrap_or_default()),
-                    volumes: vec![],
                     sidecars: image.sidecars.resources(Some(name)),
+                    volumes: volumes::of_type(mounts, name),
                 },
             )
         };

@@ -92,6 +92,7 @@ impl Specs {
                 }
             }
             orders.network = world.network_plan(state, node, &orders.pods);
+            orders.volumes = world.volume_orders(node);
             intent.nodes.insert(node.clone(), orders);
         }
         Ok(intent)
@@ -131,6 +132,7 @@ impl Specs {
             release,
             config: &config,
             priority: app.placement(pod).priority,
+            volumes: &known.volumes,
             one_off,
         };
         Ok(pod_spec(pod, &runs))

@@ -7,6 +7,7 @@ mod platform;
 mod pods;
 mod rollouts;
 mod sleep;
+mod volumes;
 
 use fairway_api::{build_orders::PushVerdict, pods::RestartPolicy};
 use serde_json::json;

@@ -27,6 +27,7 @@ use super::{
     networks::{self, Networks, NewSubnets},
     runs,
     specs::Specs,
+    volumes::Volumes,
 };
 use crate::{
     network::Reach,
@@ -52,6 +53,7 @@ pub(super) struct World {
     pub(super) seen: BTreeMap<NodeName, NodeSeen>,
     pub(super) routing: Routing,
     pub(super) networks: Networks,
+    pub(super) volumes: Volumes,
     /// The newest observation that is in here.
     observed: u64,
     late: BTreeSet<NodeName>,
@@ -95,6 +97,7 @@ impl World {
             seen: BTreeMap::new(),
             routing: Routing::default(),
             networks: Networks::default(),
+            volumes: Volumes::default(),
             observed: 0,
             late: BTreeSet::new(),
             silent: BTreeSet::new(),
@@ -106,6 +109,7 @@ impl World {
             world.set_app(app, known);
         }
         world.load_nodes(&mut tx).await?;
+        world.load_removed_volumes(&mut tx).await?;
         world.load_subnets(&mut tx).await?;
         // Machines that were removed, and their pods not yet replaced, when the controller ended.
         let apps = world.planner.snapshot().apps.values();
@@ -125,10 +129,11 @@ impl World {
         changed: &Changed,
     ) -> Result<(), StoreError> {
         self.news.orders.extend(changed.orders.iter().cloned());
-        if changed.apps.is_empty() && !changed.nodes {
+        if changed.apps.is_empty() && !changed.nodes && !changed.volumes {
             return Ok(());
         }
         let mut tx = state.store.read().await?;
+        self.load_removed_volumes(&mut tx).await?;
         for id in &changed.apps {
             match load::one(&mut tx, &state.secrets, specs, *id).await? {
                 Some((app, known)) => self.set_app(app, known),
@@ -175,6 +180,7 @@ impl World {
         let admitted = self.apps.get(&id).map_or(&nothing, |it| &it.reach);
         self.networks.admit(id, admitted, &known.reach);
         self.planner.set_app(app);
+        self.note_work(id, &known);
         self.apps.insert(id, known);
         self.note_orders_of(id);
         self.note_network_of(id);
@@ -185,6 +191,7 @@ impl World {
         self.note_network_of(id);
         self.planner.remove_app(id);
         specs.forget(id);
+        self.forget_work(id);
         if let Some(known) = self.apps.remove(&id) {
             self.routing.remove(id, &known.edge.hostnames);
             self.networks.admit(id, &known.reach, &Reach::default());
@@ -393,10 +400,14 @@ impl World {
                     let machines = app.pods.values().filter_map(|pod| pod.node.clone());
                     self.news.orders.extend(machines);
                 }
+                // A machine that waits for it may begin its work on a volume.
+                Action::Remove { .. } => {
+                    let machines = self.volumes.machines(&self.apps, step.app);
+                    self.news.orders.extend(machines);
+                }
                 Action::Create(_)
                 | Action::Unplaced { .. }
                 | Action::Retire { .. }
-                | Action::Remove { .. }
                 | Action::Advance { .. } => {}
                 Action::Job(JobAction::Start(new)) => {
                     if let Some(known) = self.apps.get_mut(&step.app) {
@@ -437,6 +448,12 @@ impl World {
                 Action::Job(JobAction::End { run, .. }) => {
                     known.runs.remove(run);
                 }
+                Action::Bind { .. } => {
+                    let Some(app) = snapshot.apps.get(&step.app) else {
+                        continue;
+                    };
+                    known.follow_volumes(app);
+                }
                 Action::Advance { .. } | Action::Switch { .. } => {
                     let Some(app) = snapshot.apps.get(&step.app) else {
                         continue;
@@ -471,21 +488,4 @@ fn moves_pods(action: &Action) -> bool {
             | Action::Advance { .. }
             | Action::Switch { .. }
     )
-}
-
-impl Known {
-    /// Takes over the states of deployments, and forgets those that have ended.
-    fn follow(&mut self, app: &App, now: DateTime<Utc>) {
-        for deployment in &app.deployments {
-            if deployment.state.has_ended() {
-                self.deployments.remove(&deployment.id);
-            } else if let Some(row) = self.deployments.get_mut(&deployment.id)
-                && row.state != deployment.state
-            {
-                row.updated_at = now;
-                row.state.clone_from(&deployment.state);
-                row.deadline_at = deployment.deadline_at;
-            }
-        }
-    }
 }

@@ -1,13 +1,16 @@
 //! Releases.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use fairway_api::{
     accounts::UserRef,
     build_orders::BuiltImage,
-    ids::{AppId, BuildId, ReleaseId},
-    names::CommitId,
+    ids::{AppId, BuildId, ReleaseId, VolumeId},
+    names::{CommitId, ConfigName, MountPath, ProcessType},
     releases::ReleaseStatus,
 };
+use serde::{Deserialize, Serialize};
 use sqlx::{query, sqlite::SqliteRow};
 
 use super::{
@@ -33,10 +36,23 @@ pub struct ReleaseRow {
     pub image: Option<BuiltImage>,
     pub commit: Option<CommitId>,
     pub config_version: u64,
+    /// What its pods mount.
+    pub mounts: Vec<ReleaseMount>,
+    /// Which config vars its pods have as files.
+    pub config_files: BTreeSet<ConfigName>,
     /// Its image was given up; see [`crate::wanted`].
     pub image_expired: bool,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+/// What the pods of one process type of a release mount. The volume may be gone by now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseMount {
+    pub volume: VolumeId,
+    pub process_type: ProcessType,
+    pub path: MountPath,
+    pub read_only: bool,
 }
 
 impl ReleaseRow {
@@ -56,6 +72,8 @@ impl ReleaseRow {
             image: row.json_opt("image")?,
             commit: row.parsed_opt("commit_id")?,
             config_version: row.number("config_version")?,
+            mounts: row.json_opt("mounts")?.unwrap_or_default(),
+            config_files: row.json_opt("config_files")?.unwrap_or_default(),
             image_expired: row.time_opt("image_expired_at")?.is_some(),
             created_at: row.time("created_at")?,
             updated_at: row.time("updated_at")?,
@@ -69,8 +87,9 @@ const NOT_FOUND: StoreError = StoreError::NotFound { what: "release" };
 pub async fn insert(db: &mut Db, release: &ReleaseRow) -> Result<(), StoreError> {
     query(
         "INSERT INTO releases (id, app_id, version, description, status, failure, user_id,
-                               build_id, image, commit_id, config_version, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                               build_id, image, commit_id, config_version, mounts, config_files,
+                               created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(release.id.to_string())
     .bind(release.app.to_string())
@@ -83,6 +102,8 @@ pub async fn insert(db: &mut Db, release: &ReleaseRow) -> Result<(), StoreError>
     .bind(release.image.as_ref().map(columns::json).transpose()?)
     .bind(release.commit.as_ref().map(CommitId::as_str))
     .bind(number(release.config_version))
+    .bind(columns::json(&release.mounts)?)
+    .bind(columns::json(&release.config_files)?)
     .bind(micros(release.created_at))
     .bind(micros(release.updated_at))
     .execute(db)

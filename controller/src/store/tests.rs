@@ -82,6 +82,8 @@ fn release(app: &AppRow, version: u64, status: ReleaseStatus) -> ReleaseRow {
         image: None,
         commit: None,
         config_version: 1,
+        mounts: vec![],
+        config_files: Default::default(),
         image_expired: false,
         created_at: now(),
         updated_at: now(),

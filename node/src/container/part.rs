@@ -77,5 +77,7 @@ fn spec_of(pod: &PodSpec, sidecar: &Sidecar) -> PodSpec {
         time_to_live_secs: None,
         attach: None,
         sidecars: Sidecars::default(),
+        mounts: vec![],
+        files: Default::default(),
     }
 }

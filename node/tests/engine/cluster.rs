@@ -108,6 +108,7 @@ impl Node {
             pods: pods.iter().map(|&pod| pod.clone()).collect(),
             keep_images: vec![],
             network: Some(network.clone()),
+            volumes: vec![],
         }));
     }
 

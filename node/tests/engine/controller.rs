@@ -1,6 +1,7 @@
 //! A controller as an agent sees it: the internal endpoints, over real HTTP.
 
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -16,12 +17,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
+use bytes::Bytes;
 use fairway_api::{
     client::Client,
+    ids::SnapshotId,
     logs::LogLine,
-    nodes::{NodePlan, NodeStatus},
+    nodes::{NodePlan, NodeStatus, StatusAnswer},
     secret::Secret,
     sessions::SessionOrder,
+    volumes::VolumeTaskEnd,
 };
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
@@ -38,6 +42,9 @@ pub(crate) struct Shared {
     pub(crate) away: watch::Sender<bool>,
     /// Sessions that wait for the agent.
     pub(crate) sessions: watch::Sender<Vec<SessionOrder>>,
+    /// Archives of volumes, by snapshot, and how orders about volumes ended.
+    pub(crate) archives: watch::Sender<BTreeMap<SnapshotId, Bytes>>,
+    pub(crate) volume_ends: watch::Sender<Vec<Option<String>>>,
     terminals: mpsc::UnboundedSender<WebSocket>,
     pub(crate) joined: Mutex<mpsc::UnboundedReceiver<WebSocket>>,
 }
@@ -61,6 +68,8 @@ impl Controller {
             logs: watch::Sender::new(vec![]),
             away: watch::Sender::new(false),
             sessions: watch::Sender::new(vec![]),
+            archives: watch::Sender::default(),
+            volume_ends: watch::Sender::default(),
             terminals,
             joined: Mutex::new(joined),
         });
@@ -68,6 +77,10 @@ impl Controller {
             .route("/internal/nodes/{node}/plan", get(plan))
             .route("/internal/nodes/{node}/status", post(report))
             .route("/internal/nodes/{node}/sessions", get(sessions))
+            .route(
+                "/internal/nodes/{node}/volumes/{volume}/snapshots/{snapshot}",
+                get(load).put(save).post(end),
+            )
             .route("/internal/logs", post(logs))
             .route("/internal/attach/{id}", any(attach))
             .layer(DefaultBodyLimit::max(8 << 20))
@@ -142,7 +155,35 @@ async fn report(
         return refused;
     }
     shared.reports.send_modify(|reports| reports.push(status));
-    StatusCode::NO_CONTENT.into_response()
+    let plan = shared.plan.borrow();
+    let generation = plan.as_ref().map_or(0, |plan| plan.generation);
+    Json(StatusAnswer { generation }).into_response()
+}
+
+async fn save(
+    State(shared): State<Arc<Shared>>,
+    Path((_, _, snapshot)): Path<(String, String, SnapshotId)>,
+    body: Bytes,
+) -> StatusCode {
+    shared
+        .archives
+        .send_modify(|all| drop(all.insert(snapshot, body)));
+    StatusCode::NO_CONTENT
+}
+
+async fn load(
+    State(shared): State<Arc<Shared>>,
+    Path((_, _, snapshot)): Path<(String, String, SnapshotId)>,
+) -> Bytes {
+    shared.archives.borrow()[&snapshot].clone()
+}
+
+async fn end(
+    State(shared): State<Arc<Shared>>,
+    Json(end): Json<VolumeTaskEnd>,
+) -> Json<serde_json::Value> {
+    shared.volume_ends.send_modify(|all| all.push(end.failure));
+    Json(serde_json::json!({}))
 }
 
 async fn logs(

@@ -7,10 +7,12 @@ use fairway_api::{
     checks::{Check, Checks},
     disk::DiskReserve,
     ids::{AppId, AttachId, PodId},
+    names::HostPath,
     network::NetworkPlan,
     nodes::NodePlan,
     pods::{Attach, PodPhase, PodSpec, PodStatus, RestartPolicy, StopPolicy},
     sizes::Resources,
+    volumes::VolumeOrder,
 };
 use fairway_node::{Agent, Config, DOCKER_SOCKET_DEFAULT};
 use tokio::{sync::watch, task::JoinHandle};
@@ -30,13 +32,15 @@ pub(crate) struct Machine {
     pub(crate) controller: Controller,
     pub(crate) registry: Registry,
     pub(crate) socket: PathBuf,
-    dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
     agent: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
     generation: u64,
     /// The agent's, from its next start on.
     pub(crate) disk_reserve: DiskReserve,
-    /// Goes into each plan.
+    /// These go into each plan.
     pub(crate) network: Option<NetworkPlan>,
+    pub(crate) volumes: Vec<VolumeOrder>,
+    pub(crate) host_paths: Vec<HostPath>,
 }
 
 impl Machine {
@@ -58,6 +62,8 @@ impl Machine {
             generation: 0,
             disk_reserve: DiskReserve::Bytes(0),
             network: None,
+            volumes: vec![],
+            host_paths: vec![],
             socket,
             instance,
         }
@@ -72,7 +78,10 @@ impl Machine {
             docker_socket: self.socket.clone(),
             underlay: None,
             disk_reserve: self.disk_reserve,
-            description: fairway_node::Description::default(),
+            description: fairway_node::Description {
+                host_paths: self.host_paths.clone(),
+                ..Default::default()
+            },
             membership: None,
         };
         let agent = Agent::bind(config).await.unwrap();
@@ -126,6 +135,7 @@ impl Machine {
             pods: pods.iter().map(|&pod| pod.clone()).collect(),
             keep_images: vec![],
             network: self.network.clone(),
+            volumes: self.volumes.clone(),
         }));
     }
 
@@ -250,6 +260,11 @@ impl Machine {
         drop(nft.expect("these tests need nft"));
     }
 
+    /// How many of those run.
+    pub(crate) fn running(&self) -> usize {
+        self.labelled("dev.fairway.pod", &[]).len()
+    }
+
     /// Ids of the containers of this machine's pods.
     pub(crate) fn containers(&self) -> Vec<String> {
         self.labelled("dev.fairway.pod", &["--all"])
@@ -340,6 +355,8 @@ pub(crate) fn web(registry: &Registry, script: &str) -> PodSpec {
         time_to_live_secs: None,
         attach: None,
         sidecars: Default::default(),
+        mounts: vec![],
+        files: Default::default(),
     }
 }
 

@@ -21,9 +21,9 @@ const USER: &str = "node";
 const PASSWORD: &str = "correct horse";
 const REPOSITORY: &str = "apps/shop";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const APPLETS: [&str; 17] = [
-    "cat", "echo", "grep", "head", "hostname", "httpd", "kill", "nc", "nslookup", "sed", "sh",
-    "sleep", "stty", "tail", "tr", "ulimit", "wget",
+const APPLETS: [&str; 22] = [
+    "cat", "echo", "grep", "head", "hostname", "httpd", "id", "kill", "ls", "mkdir", "nc",
+    "nslookup", "rm", "sed", "sh", "sleep", "stat", "stty", "tail", "tr", "ulimit", "wget",
 ];
 
 struct Image {
@@ -46,7 +46,16 @@ impl Registry {
     }
 
     pub(crate) async fn start_at(address: Ipv4Addr, unique: &str) -> Self {
-        let image = Arc::new(Image::make(unique));
+        Self::serve(address, Image::make(unique, "")).await
+    }
+
+    /// With an image that has another user; it knows one called `app`.
+    pub(crate) async fn start_as(unique: &str, user: &str) -> Self {
+        Self::serve([127, 0, 0, 1].into(), Image::make(unique, user)).await
+    }
+
+    async fn serve(address: Ipv4Addr, image: Image) -> Self {
+        let image = Arc::new(image);
         let router = Router::new()
             .route("/v2/", get(hello))
             .route("/v2/apps/shop/{kind}/{digest}", get(blob))
@@ -81,13 +90,13 @@ impl Registry {
 }
 
 impl Image {
-    fn make(unique: &str) -> Self {
+    fn make(unique: &str, user: &str) -> Self {
         let layer = layer();
         let layer_digest = digest(&layer);
         let config = serde_json::to_vec(&serde_json::json!({
             "architecture": "amd64",
             "os": "linux",
-            "config": { "Env": ["PATH=/bin"], "Labels": { "test": unique } },
+            "config": { "Env": ["PATH=/bin"], "Labels": { "test": unique }, "User": user },
             "rootfs": { "type": "layers", "diff_ids": [layer_digest] },
             "history": [{ "created": "2026-01-01T00:00:00Z" }],
         }))
@@ -131,10 +140,12 @@ fn layer() -> Vec<u8> {
         header.set_size(data.len() as u64);
         tar.append_data(&mut header, path, data).unwrap();
     };
-    for directory in ["bin/", "tmp/", "www/"] {
+    for directory in ["bin/", "etc/", "tmp/", "www/"] {
         add(directory, tar::EntryType::Directory, b"");
     }
     add("bin/busybox", tar::EntryType::Regular, &busybox);
+    let users = b"root:x:0:0::/:/bin/sh\napp:x:1234:1235::/:/bin/sh\n";
+    add("etc/passwd", tar::EntryType::Regular, users);
     add("www/index.html", tar::EntryType::Regular, b"hello\n");
     for applet in APPLETS {
         add(&format!("bin/{applet}"), tar::EntryType::Symlink, b"");

@@ -106,6 +106,7 @@ impl Agent {
             network: NetworkStatus::default(),
             disk: Default::default(),
             usage: vec![],
+            volumes: None,
         };
         Self {
             client: client.with_token(token("node", name.as_str())),
@@ -142,7 +143,7 @@ impl Agent {
                 let beat = Duration::from_secs(HEARTBEAT_SECS);
                 match tokio::time::timeout(beat, &mut poll).await {
                     Ok(plan) => break plan?,
-                    Err(_) => self.client.report_node(&self.status).await?,
+                    Err(_) => drop(self.client.report_node(&self.status).await?),
                 }
             };
             if let Some(plan) = plan {

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use fairway_api::{
     disk::DiskReserve,
-    names::{LabelKey, LabelValue, NodeName},
+    names::{HostPath, LabelKey, LabelValue, NodeName},
     placement::{Labels, NodeKind, ZONE_LABEL},
     secret::Secret,
 };
@@ -88,6 +88,9 @@ pub struct RunArgs {
     /// How much of the disk stays free, as 5% or 4GiB; 0 for no watch over it [default: 5%, at most 4GiB]
     #[arg(long, value_name = "AMOUNT")]
     disk_reserve: Option<DiskReserve>,
+    /// A directory of this machine that volumes of apps may be in. May be given several times
+    #[arg(long = "allow-host-path", value_name = "DIR")]
+    host_paths: Vec<HostPath>,
     /// Where other machines reach this one [default: the address it uses towards the controller]
     #[arg(long, value_name = "ADDRESS")]
     underlay: Option<IpAddr>,
@@ -187,6 +190,7 @@ impl RunArgs {
             labels,
             kind: self.kind,
             underlay: self.underlay,
+            host_paths: self.host_paths.clone(),
         }
     }
 }

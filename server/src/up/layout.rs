@@ -14,7 +14,7 @@ use fairway_api::{
     disk::DiskReserve,
     images::RegistryAccess,
     joining::CLUSTER_PORT_DEFAULT,
-    names::{BuilderName, Email, Hostname, NodeName, RouterName},
+    names::{BuilderName, Email, HostPath, Hostname, NodeName, RouterName},
     network::{Subnet, VXLAN_PORT_DEFAULT},
 };
 use fairway_builder::{BUILDS_AT_ONCE_DEFAULT, BuildSettings};
@@ -59,6 +59,7 @@ pub(super) struct Layout {
     vxlan_port: u16,
     underlay: Option<IpAddr>,
     disk_reserve: DiskReserve,
+    host_paths: Vec<HostPath>,
     images_kept: usize,
     /// Instead of the built-in registry.
     pub(super) outside_registry: Option<RegistryAccess>,
@@ -164,6 +165,7 @@ impl Layout {
             vxlan_port: settings.vxlan_port.unwrap_or(VXLAN_PORT_DEFAULT),
             underlay: settings.underlay,
             disk_reserve: settings.disk_reserve.unwrap_or_default(),
+            host_paths: settings.allow_host_path.unwrap_or_default(),
             outside_registry,
             placement: policy.policy()?,
             node_lost_after: policy.node_lost_after()?,
@@ -275,7 +277,10 @@ impl Layout {
             docker_socket: DOCKER_SOCKET_DEFAULT.into(),
             underlay: self.underlay,
             disk_reserve: self.disk_reserve,
-            description: Description::default(),
+            description: Description {
+                host_paths: self.host_paths.clone(),
+                ..Description::default()
+            },
             membership: None,
         }
     }

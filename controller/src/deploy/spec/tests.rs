@@ -66,6 +66,8 @@ pub(crate) fn release(image: BuiltImage) -> ReleaseRow {
         image: Some(image),
         commit: Some("1a2b3c4d".repeat(5).parse().unwrap()),
         config_version: 1,
+        mounts: vec![],
+        config_files: Default::default(),
         image_expired: false,
         created_at: DateTime::UNIX_EPOCH,
         updated_at: DateTime::UNIX_EPOCH,
@@ -111,6 +113,7 @@ fn spec(pod: &Pod, image: BuiltImage, one_off: Option<&OneOff>) -> Option<PodSpe
             app_name: &app_name,
             release,
             config,
+            volumes: &BTreeMap::new(),
             one_off,
         },
     )

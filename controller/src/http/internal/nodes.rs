@@ -13,8 +13,8 @@ use axum::{
 use fairway_api::{
     checks::CHECK_RESPONSE_BYTES_MAX,
     logs::LOG_LINE_BYTES_MAX,
-    machines::NodeFacts,
-    nodes::{LONG_POLL_SECS, NodeStatus},
+    machines::{HOST_PATHS_MAX, NodeFacts},
+    nodes::{LONG_POLL_SECS, NodeStatus, StatusAnswer},
     placement::LABELS_MAX,
     pods::{EXIT_LINES_MAX, PodStatus},
 };
@@ -30,6 +30,7 @@ use crate::{
     problem::{Answer, Problem},
     state::AppState,
     store::columns::now,
+    volumes,
 };
 
 /// The most bytes of a node's status: a few hundred pods, each with its last lines of output.
@@ -72,7 +73,7 @@ async fn status(
     State(state): State<AppState>,
     OwnNode(node): OwnNode,
     body: Body,
-) -> Answer<Json<serde_json::Value>> {
+) -> Answer<Json<StatusAnswer>> {
     let body = extract::read_body(body, STATUS_BYTES_MAX).await?;
     let mut status: NodeStatus = serde_json::from_slice(&body)
         .map_err(|error| Problem::invalid(format!("This is no status of a node: {error}.")))?;
@@ -89,6 +90,9 @@ async fn status(
     if let Some(why) = &mut status.disk.pressure {
         cut(why, FACT_BYTES_MAX);
     }
+    if volumes::hear(&state, &status).await? {
+        state.wake.volumes();
+    }
     let clock_before = state.cluster.clock_ahead(&node);
     let disk_before = state.cluster.disk_pressure(&node);
     if state.cluster.report(status, now()) {
@@ -96,7 +100,9 @@ async fn status(
     }
     nodes::watch_clock(&state, &node, clock_before).await?;
     nodes::watch_disk(&state, &node, disk_before).await?;
-    Ok(Json(serde_json::json!({})))
+    let newest = state.cluster.plan(&node).newest();
+    let generation = newest.map_or(0, |plan| plan.generation);
+    Ok(Json(StatusAnswer { generation }))
 }
 
 /// Answers with a newer order as soon as there is one, or 204 after a while. Calls `behind` when
@@ -143,6 +149,7 @@ fn limit_facts(facts: &mut NodeFacts) {
     while facts.labels.len() > LABELS_MAX {
         facts.labels.pop_last();
     }
+    facts.host_paths.truncate(HOST_PATHS_MAX);
     cut(&mut facts.kernel, FACT_BYTES_MAX);
     cut(&mut facts.version, FACT_BYTES_MAX);
 }

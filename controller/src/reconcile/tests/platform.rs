@@ -11,6 +11,7 @@ use fairway_api::{
     pods::{Exit, PodPhase, PodStatus},
     routes::{Canary, CanaryTally, Endpoint, RouteTable, RouterStatus},
     sizes::Resources,
+    volumes::VolumeStatus,
 };
 use fairway_scheduler::snapshot::DeploymentState;
 use serde_json::{Value, json};
@@ -34,6 +35,7 @@ pub(super) struct Platform {
     /// What the agent reports.
     pub(super) pods: BTreeMap<PodId, PodStatus>,
     pub(super) network: NetworkStatus,
+    pub(super) volumes: Option<Vec<VolumeStatus>>,
     /// The last number of an address that was given to a pod.
     addresses: u8,
     table: RouteTable,
@@ -53,6 +55,7 @@ impl Platform {
             plan: None,
             pods: BTreeMap::new(),
             network: NetworkStatus::default(),
+            volumes: None,
             addresses: 0,
             table: RouteTable::default(),
             draining: BTreeMap::new(),
@@ -270,6 +273,7 @@ impl Platform {
             network: self.network.clone(),
             disk: Default::default(),
             usage: vec![],
+            volumes: self.volumes.clone(),
         }
     }
 

@@ -38,6 +38,7 @@ async fn a_machine_keeps_what_operators_said_whatever_it_reports() {
         kernel: "6.1".into(),
         version: "0.1".into(),
         labels: labels(&[("zone", "a"), ("disk", "ssd"), ("rack", "1")]),
+        host_paths: vec![],
         clock: now(),
     };
     let mut capacity = capacity();
