@@ -26,6 +26,7 @@ mod releases;
 mod run;
 mod runs;
 mod sessions;
+mod volumes;
 
 use clap::Subcommand;
 pub(crate) use sessions::Door;
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     Logs(logs::Command),
     #[command(flatten)]
     ConfigVars(config_vars::Command),
+    #[command(flatten)]
+    Volumes(volumes::Command),
     #[command(flatten)]
     Builds(builds::Command),
     #[command(flatten)]
@@ -104,6 +107,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<u8, Failu
         Command::Metrics(command) => command.run(session).await,
         Command::Logs(command) => command.run(session).await,
         Command::ConfigVars(command) => command.run(session).await,
+        Command::Volumes(command) => command.run(session).await,
         Command::Builds(command) => command.run(session).await,
         Command::Releases(command) => command.run(session).await,
         Command::Domains(command) => command.run(session).await,

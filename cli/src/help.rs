@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 /// Topics in the order a new user needs them, each with its commands.
-const TOPICS: [(&str, &[&str]); 10] = [
+const TOPICS: [(&str, &[&str]); 11] = [
     ("Start", &["login", "create", "git:remote", "open"]),
     (
         "Apps",
@@ -67,6 +67,25 @@ const TOPICS: [(&str, &[&str]); 10] = [
             "config:set",
             "config:unset",
             "config:edit",
+            "config:files",
+            "config:mount",
+            "config:unmount",
+        ],
+    ),
+    (
+        "Volumes",
+        &[
+            "volumes",
+            "volumes:create",
+            "volumes:info",
+            "volumes:mount",
+            "volumes:unmount",
+            "volumes:destroy",
+            "volumes:move",
+            "volumes:snapshot",
+            "volumes:snapshots",
+            "volumes:restore",
+            "volumes:forget",
         ],
     ),
     (

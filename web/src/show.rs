@@ -7,6 +7,7 @@ use fairway_api::{
     jobs::{Run, RunState},
     metrics::MetricsPoint,
     releases::ReleaseStatus,
+    volumes::{Volume, VolumeStatus, show_size},
 };
 
 /// `2026-11-21 21:30:43`; the page's script turns it into "3 minutes ago".
@@ -138,6 +139,26 @@ pub(crate) fn short(id: &str) -> String {
         .chars()
         .take(8)
         .collect()
+}
+
+/// `1.2 GB of 10 GB`; what nobody has measured yet is a dash.
+pub(crate) fn room(volume: &Volume) -> String {
+    let used = volume.used_bytes.map_or_else(|| "–".to_owned(), show_size);
+    match volume.size_bytes {
+        Some(size) => format!("{used} of {}", show_size(size)),
+        None => used,
+    }
+}
+
+/// True for a volume with next to no room left.
+pub(crate) fn is_full(volume: &Volume) -> bool {
+    let (id, used_bytes, size_bytes) = (volume.id, volume.used_bytes, volume.size_bytes);
+    VolumeStatus {
+        volume: id,
+        used_bytes,
+        size_bytes,
+    }
+    .is_full()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! `config`, `config:get`, `config:set`, `config:unset`, `config:edit`.
+//! `config`, `config:get`, `config:set`, `config:unset`, `config:edit`, `config:files`.
 
 mod edit;
+mod files;
 
 use clap::{Args, Subcommand};
 use fairway_api::{
@@ -24,6 +25,12 @@ pub(crate) enum Command {
     Unset(UnsetArgs),
     #[command(name = "config:edit")]
     Edit(EditArgs),
+    #[command(name = "config:files")]
+    Files(files::ListArgs),
+    #[command(name = "config:mount")]
+    SetFile(files::SetArgs),
+    #[command(name = "config:unmount")]
+    UnsetFile(files::UnsetArgs),
 }
 
 /// List the app's config vars
@@ -90,6 +97,9 @@ impl Command {
             Self::Set(args) => set(&args, session).await,
             Self::Unset(args) => unset(args, session).await,
             Self::Edit(EditArgs {}) => edit::edit(session).await,
+            Self::Files(files::ListArgs {}) => files::list(session).await,
+            Self::SetFile(args) => files::set(&args, session).await,
+            Self::UnsetFile(args) => files::unset(&args, session).await,
         }
     }
 }

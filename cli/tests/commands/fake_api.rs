@@ -275,6 +275,36 @@ fn scaling_of_shop(method: &Method, path: &[&str], body: &Value) -> Option<Value
         ("GET", ["metrics"]) => fix::metrics(),
         ("GET", ["features"]) => json!([fix::feature(false)]),
         ("PATCH", ["features", _]) => fix::feature(body["enabled"] == json!(true)),
+        _ => return volumes_of_shop(method, path, body),
+    })
+}
+
+fn volumes_of_shop(method: &Method, path: &[&str], body: &Value) -> Option<Value> {
+    Some(match (method.as_str(), path) {
+        ("GET", ["volumes"]) => json!([
+            fix::volume(
+                "data",
+                &json!([{ "process_type": "worker", "path": "/data", "read_only": false }])
+            ),
+            fix::shared_volume(),
+        ]),
+        ("POST", ["volumes"]) => {
+            let volume = fix::volume(body["name"].as_str().unwrap(), &body["mounts"]);
+            json!({ "volume": volume, "release": 9 })
+        }
+        ("GET" | "DELETE", ["volumes", name]) => fix::volume(name, &json!([])),
+        (_, ["volumes", name, "mounts", _]) => {
+            json!({ "volume": fix::volume(name, &json!([])), "release": 9 })
+        }
+        ("POST", ["volumes", _, "actions", "snapshot"]) | ("DELETE", ["volume-snapshots", _]) => {
+            fix::snapshots()[0].take()
+        }
+        ("POST", ["volumes", name, "actions", _]) => fix::volume(name, &json!([])),
+        ("GET", ["volume-snapshots"]) => fix::snapshots(),
+        ("GET", ["config-files"]) => json!([fix::config_file("KEY")]),
+        ("PUT" | "DELETE", ["config-files", name]) => {
+            json!({ "file": fix::config_file(name), "release": 9 })
+        }
         _ => return jobs_of_shop(method, path, body),
     })
 }

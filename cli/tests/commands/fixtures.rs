@@ -83,6 +83,47 @@ pub(crate) fn feature(enabled: bool) -> Value {
     })
 }
 
+pub(crate) fn volume(name: &str, mounts: &Value) -> Value {
+    json!({
+        "id": uuid(90), "app": { "id": uuid(1), "name": "shop" }, "name": name,
+        "source": { "kind": "local" }, "shared": false, "size_bytes": 10_u64 << 30,
+        "used_bytes": 1_300_000_000, "node": "n1", "mounts": mounts, "pods": [], "work": null,
+        "created_at": AT, "updated_at": AT,
+    })
+}
+
+pub(crate) fn shared_volume() -> Value {
+    let mut volume = volume(
+        "files",
+        &json!([
+            { "process_type": "web", "path": "/files", "read_only": true },
+            { "process_type": "worker", "path": "/files", "read_only": false },
+        ]),
+    );
+    volume["source"] = json!({ "kind": "nfs", "share": "nas.example.com:/export" });
+    for key in ["size_bytes", "used_bytes", "node"] {
+        volume[key] = Value::Null;
+    }
+    volume
+}
+
+pub(crate) fn snapshots() -> Value {
+    let snapshot = |n, state: &str, failure: Option<&str>| {
+        json!({
+            "id": uuid(n), "volume": "data", "state": state, "failure": failure,
+            "bytes": (state == "complete").then_some(1_300_000_000), "created_at": AT,
+        })
+    };
+    json!([
+        snapshot(92, "complete", None),
+        snapshot(91, "failed", Some("n1: the disk is full")),
+    ])
+}
+
+pub(crate) fn config_file(name: &str) -> Value {
+    json!({ "name": name, "path": format!("/run/secrets/{name}"), "is_set": true })
+}
+
 pub(crate) fn metrics() -> Value {
     let pod = |name: &str, cpu: Option<f64>| {
         json!({

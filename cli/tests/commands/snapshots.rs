@@ -4,7 +4,7 @@
 use crate::person::{Person, run};
 
 /// A file name and the command line it is about. Each runs once as it is and once with `--json`.
-const COMMANDS: [&[&str]; 76] = [
+const COMMANDS: [&[&str]; 89] = [
     &["apps"],
     &["create", "shop"],
     &["create"],
@@ -85,6 +85,26 @@ const COMMANDS: [&[&str]; 76] = [
         "it all",
     ],
     &["logs", "-n", "50", "-p", "web", "--source", "app"],
+    &["volumes"],
+    &[
+        "volumes:create",
+        "data",
+        "--size",
+        "10GB",
+        "--mount",
+        "worker:/data",
+    ],
+    &["volumes:info", "data"],
+    &["volumes:mount", "data", "worker:/data:ro"],
+    &["volumes:unmount", "data", "worker"],
+    &["volumes:destroy", "data", "--confirm", "data"],
+    &["volumes:destroy", "data", "--confirm", "date"],
+    &["volumes:move", "data", "--to", "n1"],
+    &["volumes:snapshot", "data"],
+    &["volumes:snapshots"],
+    &["config:files"],
+    &["config:mount", "KEY"],
+    &["config:unmount", "KEY"],
     &["config"],
     &["config:get", "GREETING"],
     &["config:set", "GREETING=hi=there", "LIMIT="],

@@ -17,6 +17,7 @@ use fairway_api::{
     metrics::TypeMetrics,
     names::{AppName, JobName, ProcessType},
     sizes::Size,
+    volumes::Volume,
 };
 use serde::Deserialize;
 
@@ -55,6 +56,7 @@ struct Overview {
     /// The newest one, if there is one.
     deployment: Option<Deployment>,
     metrics: Vec<TypeMetrics>,
+    volumes: Vec<Volume>,
     jobs: Vec<Job>,
     runs: Vec<Run>,
 }
@@ -96,6 +98,7 @@ async fn overview(session: Session, Path(app): Path<AppName>) -> Result<Overview
     let mut runs = client.runs(&app).await?;
     runs.truncate(RUNS_SHOWN);
     Ok(Overview {
+        volumes: client.volumes(&app).await?,
         jobs: client.jobs(&app).await?,
         metrics: client.metrics(&app).await?,
         runs,
