@@ -3,6 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+mod queue;
+mod window;
+
+pub use self::{
+    queue::{InvalidQueue, Queue},
+    window::{Days, InvalidWindow, TimeOfDay, Window},
+};
 use crate::{apps::AppRef, formation::QUANTITY_MAX, names::ProcessType};
 
 /// How long fewer pods must have been enough before some are taken away, in seconds, when nobody
@@ -12,6 +19,8 @@ pub const DOWN_AFTER_SECS_DEFAULT: u32 = 300;
 pub const DOWN_AFTER_SECS_MAX: u32 = 24 * 60 * 60;
 /// The largest target that counts requests, in requests or requests per second.
 const REQUESTS_MAX: u32 = 1_000_000;
+/// The most windows of one policy.
+const WINDOWS_MAX: usize = 16;
 /// The largest latency that routers can tell from an even larger one, in milliseconds.
 const LATENCY_MS_MAX: u32 = 10_000;
 
@@ -22,7 +31,7 @@ const LATENCY_MS_MAX: u32 = 10_000;
 #[serde(deny_unknown_fields)]
 pub struct Autoscale {
     /// The fewest pods. 0 lets a process type without work end altogether; for `web` the router
-    /// then holds the next request until a pod is up.
+    /// then holds the next request until a pod is up, others wait until their queue fills.
     pub min: u32,
     /// The most pods.
     pub max: u32,
@@ -40,6 +49,12 @@ pub struct Autoscale {
     /// Open requests per pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
+    /// Jobs that wait, per pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
+    /// Times with other bounds; of those that hold at a time the first one counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
     /// How long fewer pods must have been enough, in seconds, before some are taken away.
     #[serde(default = "down_after_secs_default")]
     pub down_after_secs: u32,
@@ -60,7 +75,7 @@ pub enum InvalidAutoscale {
     Max(u32),
     #[error(
         "nothing says when more than min pods are needed: give a target, such as cpu 70 or \
-         concurrency 20"
+         concurrency 20, a queue, or windows with other bounds"
     )]
     NoTarget,
     #[error("{what} is {value}: it must be from 1 to {most}")]
@@ -72,9 +87,20 @@ pub enum InvalidAutoscale {
     #[error("{what} counts requests, and only web gets some; take cpu or memory")]
     NoRequests { what: &'static str },
     #[error(
-        "min is 0, but nothing would start {0} again: only web is woken, by requests; take min 1"
+        "min is 0, but nothing would start {0} again: web is woken by requests, others by a queue; \
+         give a queue, or take min 1"
     )]
     NeverWoken(ProcessType),
+    #[error("{0}")]
+    Queue(InvalidQueue),
+    #[error("the window {0} changes neither min nor max")]
+    EmptyWindow(String),
+    #[error("in the window {0} min would be above max")]
+    WindowBounds(String),
+    #[error("{0:?} is no time zone; write a name such as Europe/Berlin, America/New_York or UTC")]
+    Zone(String),
+    #[error("there are {0} windows; there may be at most {WINDOWS_MAX}")]
+    Windows(usize),
     #[error("down_after_secs is {0}: it must be from 1 to {DOWN_AFTER_SECS_MAX}")]
     DownAfter(u32),
 }
@@ -104,11 +130,15 @@ impl Autoscale {
                 return Err(InvalidAutoscale::Target { what, value, most });
             }
         }
+        self.check_windows()?;
+        if let Some(queue) = &self.queue {
+            queue.check().map_err(InvalidAutoscale::Queue)?;
+        }
         let one_or_none = self.min == 0 && self.max == 1;
-        if !self.has_target() && !one_or_none {
+        if !self.has_target() && self.windows.is_empty() && !one_or_none {
             return Err(InvalidAutoscale::NoTarget);
         }
-        if self.min == 0 && !process_type.is_web() {
+        if self.may_sleep() && !process_type.is_web() && self.queue.is_none() {
             return Err(InvalidAutoscale::NeverWoken(process_type.clone()));
         }
         if !(1..=DOWN_AFTER_SECS_MAX).contains(&self.down_after_secs) {
@@ -117,11 +147,60 @@ impl Autoscale {
         Ok(())
     }
 
+    fn check_windows(&self) -> Result<(), InvalidAutoscale> {
+        if self.windows.len() > WINDOWS_MAX {
+            return Err(InvalidAutoscale::Windows(self.windows.len()));
+        }
+        for window in &self.windows {
+            let within = self.within(Some(window));
+            if window.min.is_none() && window.max.is_none() {
+                return Err(InvalidAutoscale::EmptyWindow(window.to_string()));
+            }
+            if !(1..=QUANTITY_MAX).contains(&within.max) {
+                return Err(InvalidAutoscale::Max(within.max));
+            }
+            if within.min > within.max {
+                return Err(InvalidAutoscale::WindowBounds(window.to_string()));
+            }
+            #[cfg(feature = "schedule")]
+            if window.holds(DateTime::UNIX_EPOCH).is_none() {
+                let zone = window.zone.chars().take(80).collect();
+                return Err(InvalidAutoscale::Zone(zone));
+            }
+        }
+        Ok(())
+    }
+
+    /// True if there are times at which there may be no pods.
+    pub fn may_sleep(&self) -> bool {
+        self.min == 0 || self.windows.iter().any(|it| it.min == Some(0))
+    }
+
+    /// The window that holds now.
+    #[cfg(feature = "schedule")]
+    pub fn window(&self, now: DateTime<Utc>) -> Option<&Window> {
+        let mut windows = self.windows.iter();
+        windows.find(|window| window.holds(now) == Some(true))
+    }
+
+    /// The policy as it is within this window.
+    #[must_use]
+    pub fn within(&self, window: Option<&Window>) -> Self {
+        let of = |bound: fn(&Window) -> Option<u32>| window.and_then(bound);
+        Self {
+            min: of(|it| it.min).unwrap_or(self.min),
+            max: of(|it| it.max).unwrap_or(self.max),
+            ..self.clone()
+        }
+    }
+
     /// True if it names anything to measure.
     pub fn has_target(&self) -> bool {
-        self.targets()
-            .iter()
-            .any(|(_, target, ..)| target.is_some())
+        self.queue.is_some()
+            || self
+                .targets()
+                .iter()
+                .any(|(_, target, ..)| target.is_some())
     }
 
     /// Name, value, largest value, and whether it is about requests.

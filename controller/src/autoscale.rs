@@ -2,6 +2,7 @@
 //! counts. What a count should be is decided in [`fairway_scheduler::autoscale`].
 
 mod look;
+mod queues;
 mod settings;
 
 use std::{
@@ -23,6 +24,8 @@ use crate::{
 };
 
 pub(crate) use look::{is_up, usage};
+pub use queues::Lengths;
+pub(crate) use queues::run as ask_queues;
 pub use settings::{list, remove, set};
 
 /// Apps that one notice of a router may name; more come with the next.

@@ -70,6 +70,7 @@ impl Controller {
             routers: Routers::default(),
             metrics: Metrics::default(),
             autoscaling: Decisions::default(),
+            queues: Default::default(),
             secrets,
             logs,
             log_senders: Senders::default(),
@@ -129,6 +130,7 @@ impl Controller {
             reconcile::run(&self.state, &shutdown),
             autoscale::run(&self.state, &shutdown),
             volumes::watch(&self.state, &shutdown),
+            autoscale::ask_queues(&self.state, &shutdown),
         );
         self.state.closing.cancel();
         Ok(())

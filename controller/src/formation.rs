@@ -149,16 +149,18 @@ async fn check_autoscale(
         let (Some(policy), Some(row), Some(quantity)) = (policy, row, update.quantity) else {
             continue;
         };
-        let (wanted, Autoscale { min, max, .. }) = (count(row, quantity)?, &policy.policy);
-        if !(*min..=*max).contains(&wanted) {
+        let policy = &policy.policy;
+        let wanted = count(row, quantity)?;
+        let Autoscale { min, max, .. } = policy.within(policy.window(now()));
+        if !(min..=max).contains(&wanted) {
             return Err(Problem::conflict(format!(
                 "{name} is autoscaled between {min} and {max}, so it cannot be set to {wanted}."
             ))
             .hint(format!(
                 "Change the bounds: app autoscale:set {name} --min {} --max {}. Or end it: app \
                  autoscale:off {name}",
-                wanted.min(*min),
-                wanted.max(*max)
+                wanted.min(min),
+                wanted.max(max)
             )));
         }
     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     attach::Rendezvous,
     auth::{Logins, Roles},
-    autoscale::Decisions,
+    autoscale::{Decisions, Lengths},
     builds::Leases,
     config::Config,
     logs::{app_logs::AppLogs, build_output::BuildOutputs, senders::Senders},
@@ -45,6 +45,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// What autoscaling decided last.
     pub autoscaling: Decisions,
+    /// How long the queues are that counts follow.
+    pub queues: Lengths,
     /// The routers: their table and what they report.
     pub routers: Routers,
     /// Wakes the reconcile loop; call it after each commit that changes what should run.

@@ -38,6 +38,8 @@ pub struct Situation<'a> {
     pub quantity: u32,
     /// Pods of the serving release that are up.
     pub up: u32,
+    /// It gets requests; other types never have any.
+    pub is_web: bool,
     /// A deployment of the app has begun and not ended.
     pub deploying: bool,
     pub seen: &'a Seen,
@@ -51,6 +53,22 @@ pub struct Seen {
     pub traffic: Option<Traffic>,
     /// Of the pods that were up for the whole window and whose agents told.
     pub pods: Vec<Use>,
+    /// Only for a policy with a queue.
+    pub queue: Waiting,
+}
+
+/// How much waits in a queue.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Waiting {
+    Jobs(f64),
+    /// Why nobody can say; a clause.
+    Unknown(String),
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self::Unknown("it was not asked".into())
+    }
 }
 
 /// The requests to a process type.
@@ -98,7 +116,16 @@ pub fn decide(memory: &mut Memory, situation: &Situation<'_>) -> Verdict {
         ..
     } = *situation;
     memory.follow(quantity, policy.down_after_secs, now);
-    let verdict = weigh(memory, situation);
+    let window = policy.window(now);
+    let within = policy.within(window);
+    let situation = Situation {
+        policy: &within,
+        ..situation.clone()
+    };
+    let mut verdict = weigh(memory, &situation);
+    if let Some(window) = window {
+        verdict.reason = format!("{} ({window})", verdict.reason);
+    }
     memory.changed(quantity, verdict.wanted, now);
     verdict
 }
@@ -113,7 +140,7 @@ fn weigh(memory: &mut Memory, situation: &Situation<'_>) -> Verdict {
         return verdict(policy.min, format!("at least {}", policy.min));
     }
     if quantity == 0 {
-        return asleep(situation);
+        return asleep(memory, situation);
     }
     let proposals = propose::all(memory, situation);
     let known = proposals.iter().filter_map(|it| Some((it.count?, &it.why)));
@@ -157,10 +184,21 @@ fn weigh(memory: &mut Memory, situation: &Situation<'_>) -> Verdict {
 }
 
 /// What becomes of a process type that has no pods.
-fn asleep(situation: &Situation<'_>) -> Verdict {
+fn asleep(memory: &mut Memory, situation: &Situation<'_>) -> Verdict {
     let held = situation.seen.traffic.map_or(0, |traffic| traffic.held);
-    if held > 0 {
+    if situation.is_web && held > 0 {
         return wake();
+    }
+    if let Some(queue) = &situation.policy.queue {
+        let asked = propose::waiting(queue, situation);
+        let count = asked.count.unwrap_or_default().min(situation.policy.max);
+        if count > 0 {
+            memory.propose(count, situation.now);
+            return verdict(count.min(memory.most(0, situation.now)), asked.why);
+        }
+        if !situation.is_web {
+            return verdict(0, format!("asleep until jobs wait; {}", asked.why));
+        }
     }
     verdict(0, "asleep until a request comes".into())
 }
@@ -172,8 +210,15 @@ pub fn wake() -> Verdict {
 
 /// True when the last pod may go: nobody asks for anything.
 fn may_sleep(situation: &Situation<'_>) -> bool {
-    let traffic = situation.seen.traffic;
-    situation.policy.min == 0 && traffic.is_some_and(|traffic| traffic.is_idle())
+    let Situation {
+        policy,
+        seen,
+        is_web,
+        ..
+    } = *situation;
+    let no_requests = !is_web || seen.traffic.is_some_and(|traffic| traffic.is_idle());
+    let nothing_waits = policy.queue.is_none() || seen.queue == Waiting::Jobs(0.0);
+    policy.min == 0 && no_requests && nothing_waits
 }
 
 fn verdict(wanted: u32, reason: String) -> Verdict {

@@ -3,7 +3,9 @@
 
 use chrono::{DateTime, Duration, TimeZone, Utc};
 use fairway_api::autoscale::Autoscale;
-use fairway_scheduler::autoscale::{Memory, Seen, Situation, Traffic, Use, WINDOW_SECS, decide};
+use fairway_scheduler::autoscale::{
+    Memory, Seen, Situation, Traffic, Use, WINDOW_SECS, Waiting, decide,
+};
 use proptest::prelude::*;
 
 /// Seconds between two decisions.
@@ -24,6 +26,8 @@ fn policy() -> Autoscale {
         rps: None,
         p95_ms: None,
         concurrency: None,
+        queue: None,
+        windows: vec![],
         down_after_secs: 60,
     }
 }
@@ -64,6 +68,10 @@ struct Loop {
     pods: Vec<DateTime<Utc>>,
     deploying: bool,
     told: bool,
+    /// What waits; `None` for a process type that gets requests.
+    waiting: Option<Waiting>,
+    /// The bounds are the policy's own.
+    bounded: bool,
     reason: String,
 }
 
@@ -77,6 +85,8 @@ impl Loop {
             pods: vec![now - Duration::hours(1); pods as usize],
             deploying: false,
             told: true,
+            waiting: None,
+            bounded: true,
             reason: String::new(),
         }
     }
@@ -98,7 +108,8 @@ impl Loop {
         };
         let pods = self.pods.iter().filter(|at| **at <= measured);
         Seen {
-            traffic: self.told.then_some(traffic),
+            traffic: (self.told && self.waiting.is_none()).then_some(traffic),
+            queue: self.waiting.clone().unwrap_or_default(),
             pods: pods.filter(|_| self.told).map(|_| used).collect(),
         }
     }
@@ -111,6 +122,7 @@ impl Loop {
             policy: &self.policy,
             quantity: self.pods.len() as u32,
             up: self.pods.iter().filter(|at| **at <= self.now).count() as u32,
+            is_web: self.waiting.is_none(),
             deploying: self.deploying,
             seen: &seen,
             now: self.now,
@@ -119,7 +131,7 @@ impl Loop {
         let verdict = decide(&mut self.memory, &situation);
         assert_eq!(verdict, decide(&mut twin, &situation), "the same again");
         assert!(
-            (self.policy.min..=self.policy.max).contains(&verdict.wanted),
+            !self.bounded || (self.policy.min..=self.policy.max).contains(&verdict.wanted),
             "{verdict:?} is out of bounds"
         );
         let up_at = self.now + Duration::seconds(START_SECS);
@@ -275,6 +287,86 @@ fn without_requests_the_last_pod_ends_and_a_request_brings_it_back() {
             "{policy:?}: {seldom:?}"
         );
     }
+}
+
+fn with_queue(min: u32) -> Autoscale {
+    let queue = serde_json::json!({ "url": "http://web.a.internal/jobs", "target": 10 });
+    Autoscale {
+        min,
+        queue: Some(serde_json::from_value(queue).unwrap()),
+        ..policy()
+    }
+}
+
+#[test]
+fn a_worker_follows_its_queue_down_to_nothing_and_back() {
+    let mut it = Loop::new(with_queue(0), 2);
+    let waits = |it: &mut Loop, jobs: f64| it.waiting = Some(Waiting::Jobs(jobs));
+    waits(&mut it, 20.0);
+    assert_eq!(it.run(2, |_| 0.0).last(), Some(&2), "{}", it.reason);
+    waits(&mut it, 0.0);
+    let counts = it.run(3, |_| 0.0);
+    assert!(counts[..10].iter().all(|count| *count > 0), "{counts:?}");
+    assert_eq!(counts.last(), Some(&0), "{}", it.reason);
+    assert!(
+        it.reason.starts_with("asleep until jobs wait"),
+        "{}",
+        it.reason
+    );
+    // What is not known wakes nobody, and takes nobody away.
+    it.waiting = Some(Waiting::Unknown("it did not answer".into()));
+    assert_eq!(it.step(0.0), 0);
+    assert!(it.reason.contains("it did not answer"), "{}", it.reason);
+    waits(&mut it, 1.0);
+    assert_eq!(it.step(0.0), 1, "{}", it.reason);
+    waits(&mut it, 120.0);
+    assert!(it.step(0.0) > 1);
+    assert_eq!(it.run(1, |_| 0.0).last(), Some(&12), "{}", it.reason);
+    assert_eq!(it.reason, "120 jobs wait, target 10 per pod");
+    it.waiting = Some(Waiting::Unknown("it did not answer".into()));
+    assert_eq!(it.run(5, |_| 0.0).last(), Some(&12));
+    // A web process type does not sleep while jobs wait either.
+    let mut web = Loop::new(with_queue(0), 1);
+    assert_eq!(web.run(5, |_| 0.0).last(), Some(&1), "{}", web.reason);
+}
+
+#[test]
+fn windows_have_bounds_of_their_own() {
+    // From 9 to 10 minutes after the loop begins, and from 20 to 30.
+    let start = Loop::new(policy(), 1).now;
+    let window = |from: i64, to: i64, bounds: serde_json::Value| {
+        let at = |minutes| {
+            (start + Duration::minutes(minutes))
+                .format("%H:%M")
+                .to_string()
+        };
+        let mut window = bounds;
+        window["from"] = at(from).into();
+        window["to"] = at(to).into();
+        serde_json::from_value(window).unwrap()
+    };
+    let mut it = Loop::new(
+        Autoscale {
+            rps: Some(100),
+            windows: vec![
+                window(9, 10, serde_json::json!({ "min": 7 })),
+                window(20, 30, serde_json::json!({ "max": 1 })),
+                window(21, 30, serde_json::json!({ "min": 5 })),
+            ],
+            ..policy()
+        },
+        3,
+    );
+    it.bounded = false;
+    assert_eq!(it.run(8, |_| 300.0).last(), Some(&3));
+    assert_eq!(it.run(1, |_| 300.0).last(), Some(&7), "{}", it.reason);
+    assert!(it.reason.ends_with(" UTC)"), "{}", it.reason);
+    assert_eq!(it.run(10, |_| 300.0).last(), Some(&3), "{}", it.reason);
+    assert_eq!(
+        it.run(3, |_| 300.0).last(),
+        Some(&1),
+        "the first that holds counts"
+    );
 }
 
 proptest! {

@@ -11,8 +11,18 @@ fn web() -> Autoscale {
         rps: None,
         p95_ms: None,
         concurrency: None,
+        queue: None,
+        windows: vec![],
         down_after_secs: 300,
     }
+}
+
+fn queue() -> serde_json::Value {
+    json!({ "url": "http://web.a.internal:8080/queue", "target": 10 })
+}
+
+fn window(min: u32, max: u32) -> serde_json::Value {
+    json!({ "days": "mon-fri", "from": "08:00", "to": "18:00", "min": min, "max": max })
 }
 
 /// `{"min": 1, "max": 5, "cpu": 70}` with some keys changed; null takes one out.
@@ -53,7 +63,35 @@ fn contradictions_are_refused_each_by_its_rule() {
             json!({ "rps": 9 }),
             Some(Invalid::NoRequests { what: "rps" }),
         ),
-        ("worker", json!({ "min": 0 }), never_woken),
+        ("worker", json!({ "min": 0 }), never_woken.clone()),
+        ("worker", json!({ "min": 0, "queue": queue() }), None),
+        (
+            "worker",
+            json!({ "queue": { "url": "ftp://q.example.com/", "target": 5 } }),
+            Some(Invalid::Queue(super::InvalidQueue::Scheme)),
+        ),
+        ("worker", json!({ "cpu": null, "queue": queue() }), None),
+        (
+            "worker",
+            json!({ "cpu": null, "windows": [window(3, 4)] }),
+            None,
+        ),
+        ("worker", json!({ "windows": [window(0, 4)] }), never_woken),
+        (
+            "web",
+            json!({ "windows": [window(6, 5)] }),
+            Some(Invalid::WindowBounds("mon-fri 08:00-18:00 UTC".into())),
+        ),
+        (
+            "web",
+            json!({ "windows": [{ "from": "08:00", "to": "18:00" }] }),
+            Some(Invalid::EmptyWindow("daily 08:00-18:00 UTC".into())),
+        ),
+        (
+            "web",
+            json!({ "windows": vec![window(3, 4); 17] }),
+            Some(Invalid::Windows(17)),
+        ),
         (
             "web",
             json!({ "down_after_secs": 0 }),

@@ -1,11 +1,16 @@
 //! `autoscale`, `autoscale:set`, `autoscale:off`: counts that follow what is measured.
 
+mod wishes;
+
 use clap::{Args, Subcommand};
 use fairway_api::{
     autoscale::{Autoscale, Autoscaling, DOWN_AFTER_SECS_DEFAULT},
-    names::{AppName, ProcessType},
+    names::{AppName, ConfigName, ProcessType},
 };
 
+use self::wishes::{
+    OneWindow, QueueChange, QueueUrl, Target, header, millis, number, percent, queue_url, window,
+};
 use crate::{failure::Failure, output::table, session::Session, span::Span};
 
 #[derive(Debug, Subcommand)]
@@ -13,7 +18,7 @@ pub(crate) enum Command {
     #[command(name = "autoscale", visible_alias = "autoscale:list")]
     List(ListArgs),
     #[command(name = "autoscale:set", visible_alias = "autoscale:enable")]
-    Set(SetArgs),
+    Set(Box<SetArgs>),
     #[command(name = "autoscale:off", visible_alias = "autoscale:disable")]
     Off(OffArgs),
 }
@@ -32,6 +37,8 @@ pub(crate) struct ListArgs {}
   app autoscale:set web --max 20 --concurrency 20 --p95 300ms
   app autoscale:set web --min 0 --max 1          # asleep without requests, woken by the next
   app autoscale:set web --cpu off                # take a target out again
+  app autoscale:set web --window 'mon-fri 08:00-18:00 Europe/Berlin 3-10'
+  app autoscale:set worker --min 0 --max 8 --queue http://web.a.internal:8080/jobs --queue-target 20
 Targets are means per process; the one that asks for most wins. What is not named stays as it is.")]
 pub(crate) struct SetArgs {
     /// The process type
@@ -58,6 +65,21 @@ pub(crate) struct SetArgs {
     /// Requests open at a time
     #[arg(long, value_name = "COUNT", value_parser = number)]
     concurrency: Option<Target>,
+    /// Where the length of a queue is read: a name of the app's own, or a public address; or off
+    #[arg(long, value_name = "URL", value_parser = queue_url)]
+    queue: Option<QueueUrl>,
+    /// Waiting jobs per process
+    #[arg(long, value_name = "COUNT")]
+    queue_target: Option<u32>,
+    /// Where in the answer the number is: /json/pointer or a metric's name (first: it is the answer)
+    #[arg(long, value_name = "PLACE")]
+    queue_value: Option<String>,
+    /// A header of the request, with the config var that holds its value; several times for several
+    #[arg(long, value_name = "HEADER=CONFIG_VAR", value_parser = header)]
+    queue_header: Vec<(String, ConfigName)>,
+    /// Other bounds at times: DAYS FROM-TO ZONE MIN-MAX, or off; several times for several
+    #[arg(long, value_name = "WINDOW", value_parser = window)]
+    window: Vec<OneWindow>,
     /// How long fewer must have been enough before some end: 90s, 5m, 1h
     #[arg(long, value_name = "TIME")]
     down_after: Option<Span>,
@@ -72,45 +94,6 @@ pub(crate) struct OffArgs {
     /// The process type
     #[arg(value_name = "TYPE")]
     process_type: ProcessType,
-}
-
-/// A target, or that there should be none.
-#[derive(Debug, Clone, Copy)]
-struct Target(Option<u32>);
-
-fn target(
-    text: &str,
-    parse: impl FnOnce(&str) -> Option<u32>,
-    form: &str,
-) -> Result<Target, String> {
-    match text {
-        "off" => Ok(Target(None)),
-        _ => match parse(text) {
-            Some(value) => Ok(Target(Some(value))),
-            None => Err(format!("write {form}, or off")),
-        },
-    }
-}
-
-fn percent(text: &str) -> Result<Target, String> {
-    let parse = |text: &str| text.strip_suffix('%').unwrap_or(text).parse().ok();
-    target(text, parse, "percent as a number, such as 70")
-}
-
-fn number(text: &str) -> Result<Target, String> {
-    target(text, |text| text.parse().ok(), "a number")
-}
-
-fn millis(text: &str) -> Result<Target, String> {
-    let parse = |text: &str| match text.strip_suffix("ms") {
-        Some(millis) => millis.parse().ok(),
-        None => text
-            .strip_suffix('s')?
-            .parse::<u32>()
-            .ok()?
-            .checked_mul(1_000),
-    };
-    target(text, parse, "a time with its unit, such as 300ms or 2s")
 }
 
 impl Command {
@@ -148,6 +131,13 @@ fn describe(all: &[Autoscaling]) -> String {
     });
     let mut text = table(["TYPE", "NOW", "BOUNDS", "TARGETS", "DOWN AFTER"], rows);
     for row in all {
+        for window in &row.policy.windows {
+            let within = row.policy.within(Some(window));
+            text.push_str(&format!(
+                "{}: {} to {} {window}\n",
+                row.process_type, within.min, within.max
+            ));
+        }
         if let Some(last) = &row.last {
             text.push_str(&format!("{}: {}\n", row.process_type, last.reason));
         }
@@ -166,7 +156,9 @@ fn targets(policy: &Autoscale) -> String {
     let named = named
         .iter()
         .filter_map(|(value, unit)| Some(format!("{}{unit}", (*value)?)));
-    named.collect::<Vec<_>>().join(", ")
+    let queue = policy.queue.as_ref();
+    let queue = queue.map(|queue| format!("{} waiting jobs", queue.target));
+    named.chain(queue).collect::<Vec<_>>().join(", ")
 }
 
 async fn set(args: &SetArgs, session: &Session) -> Result<(), Failure> {
@@ -206,12 +198,27 @@ fn merged(args: &SetArgs, before: Option<Autoscale>, app: &AppName) -> Result<Au
         rps: None,
         p95_ms: None,
         concurrency: None,
+        queue: None,
+        windows: vec![],
         down_after_secs: DOWN_AFTER_SECS_DEFAULT,
     });
     // What is too long for the number is too long for the API too, which says so.
     let down_after = (args.down_after).map(|it| u32::try_from(it.0.as_secs()).unwrap_or(u32::MAX));
     let target = |new: Option<Target>, old: Option<u32>| new.map_or(old, |new| new.0);
+    let change = QueueChange {
+        url: args.queue.clone(),
+        target: args.queue_target,
+        value: args.queue_value.clone(),
+        headers: args.queue_header.clone(),
+    };
+    let windows = match args.window.is_empty() {
+        true => before.windows,
+        // `off` among others takes the old ones out, and so does naming any.
+        false => args.window.iter().filter_map(|it| it.0.clone()).collect(),
+    };
     Ok(Autoscale {
+        queue: change.merged(before.queue).map_err(Failure::usage)?,
+        windows,
         min: args.min.unwrap_or(before.min),
         max,
         cpu: target(args.cpu, before.cpu),

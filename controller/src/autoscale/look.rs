@@ -63,11 +63,16 @@ pub(super) async fn all(
     memories.retain(|key, _| keys.contains(key));
     state.autoscaling.lock().retain(|key, _| keys.contains(key));
     for known in known {
-        let seen = seen(&state.metrics, &known, now);
+        let mut seen = seen(&state.metrics, &known, now);
+        if known.policy.policy.queue.is_some() {
+            let process_type = &known.policy.process_type;
+            seen.queue = state.queues.of(known.app.id, process_type, Instant::now());
+        }
         let situation = Situation {
             policy: &known.policy.policy,
             quantity: known.quantity,
             up: u32::try_from(known.up.len()).unwrap_or(u32::MAX),
+            is_web: known.policy.process_type.is_web(),
             deploying: known.deploying,
             seen: &seen,
             now,
@@ -150,6 +155,7 @@ fn seen(metrics: &Metrics, known: &Known, now: DateTime<Utc>) -> Seen {
         pods: settled
             .filter_map(|pod| usage(metrics, pod, known.sidecars))
             .collect(),
+        ..Seen::default()
     }
 }
 

@@ -2,7 +2,12 @@
 //! count it sets is the formation's.
 
 use chrono::{DateTime, Utc};
-use fairway_api::{autoscale::Autoscale, ids::AppId, names::ProcessType};
+use fairway_api::{
+    autoscale::{Autoscale, Queue, Window},
+    ids::AppId,
+    names::ProcessType,
+};
+use serde::{Deserialize, Serialize};
 use sqlx::{query, sqlite::SqliteRow};
 
 use super::{
@@ -20,12 +25,25 @@ pub struct AutoscaleRow {
     pub updated_at: DateTime<Utc>,
 }
 
+/// What of a policy programs did not know that still have to read the rest.
+#[derive(Debug, Serialize, Deserialize)]
+struct More {
+    #[serde(default)]
+    queue: Option<Queue>,
+    #[serde(default)]
+    windows: Vec<Window>,
+}
+
 impl AutoscaleRow {
     fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        let mut policy: Autoscale = row.json("policy")?;
+        if let Some(More { queue, windows }) = row.json_opt("more")? {
+            (policy.queue, policy.windows) = (queue, windows);
+        }
         Ok(Self {
             app: row.parsed("app_id")?,
             process_type: row.parsed("process_type")?,
-            policy: row.json("policy")?,
+            policy,
             created_at: row.time("created_at")?,
             updated_at: row.time("updated_at")?,
         })
@@ -33,7 +51,7 @@ impl AutoscaleRow {
 
     /// True when there may be no pods, and requests bring them back.
     pub fn is_on_demand(&self) -> bool {
-        self.process_type.is_web() && self.policy.min == 0
+        self.process_type.is_web() && self.policy.may_sleep()
     }
 }
 
@@ -62,15 +80,25 @@ pub async fn set(
     policy: &Autoscale,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    let Autoscale { queue, windows, .. } = policy.clone();
+    let more = More { queue, windows };
+    let is_more = more.queue.is_some() || !more.windows.is_empty();
+    let policy = Autoscale {
+        queue: None,
+        windows: vec![],
+        ..policy.clone()
+    };
     query(
-        "INSERT INTO autoscale (app_id, process_type, policy, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $4)
-         ON CONFLICT (app_id, process_type) DO UPDATE SET policy = $3, updated_at = $4",
+        "INSERT INTO autoscale (app_id, process_type, policy, created_at, updated_at, more)
+         VALUES ($1, $2, $3, $4, $4, $5)
+         ON CONFLICT (app_id, process_type) DO UPDATE
+             SET policy = $3, updated_at = $4, more = $5",
     )
     .bind(app.to_string())
     .bind(process_type.as_str())
-    .bind(json(policy)?)
+    .bind(json(&policy)?)
     .bind(micros(now))
+    .bind(is_more.then(|| json(&more)).transpose()?)
     .execute(db)
     .await?;
     Ok(())

@@ -1,6 +1,8 @@
 //! The count that each target asks for.
 
-use super::{Memory, Situation, TOLERANCE, Traffic, WINDOW_SECS, may_sleep, memory::Sign};
+use fairway_api::autoscale::Queue;
+
+use super::{Memory, Situation, TOLERANCE, Traffic, WINDOW_SECS, Waiting, may_sleep, memory::Sign};
 
 /// Latency does not grow with load in proportion, so it is followed in steps: this share of the
 /// pods is added while it is too high.
@@ -37,6 +39,9 @@ pub(super) fn all(memory: &mut Memory, situation: &Situation<'_>) -> Vec<Proposa
     if let Some(target) = policy.concurrency {
         proposals.push(concurrency(memory, target, situation));
     }
+    if let Some(queue) = &policy.queue {
+        proposals.push(waiting(queue, situation));
+    }
     if let Some(target) = policy.p95_ms {
         proposals.push(latency(memory, target, situation));
     }
@@ -60,11 +65,27 @@ fn unknown(why: String) -> Proposal {
 
 /// One pod as long as there is a request.
 fn presence(situation: &Situation<'_>) -> Proposal {
+    let sleeps = may_sleep(situation);
     match situation.seen.traffic {
+        _ if !situation.is_web => known(u32::from(!sleeps), "one while jobs wait".into()),
         None => unknown("requests are not known".into()),
-        Some(_) if may_sleep(situation) => known(0, "no requests".into()),
+        Some(_) if sleeps => known(0, "no requests".into()),
         Some(_) => known(1, "there are requests".into()),
     }
+}
+
+/// For jobs that wait, divided among the pods.
+pub(super) fn waiting(queue: &Queue, situation: &Situation<'_>) -> Proposal {
+    let jobs = match &situation.seen.queue {
+        Waiting::Jobs(jobs) => *jobs,
+        Waiting::Unknown(why) => return unknown(format!("the queue is not known: {why}")),
+    };
+    let (quantity, target) = (situation.quantity, f64::from(queue.target));
+    let why = format!("{jobs:.0} jobs wait, target {target:.0} per pod");
+    if quantity > 0 && is_on_target(jobs / f64::from(quantity) / target) {
+        return known(quantity, why);
+    }
+    known(whole(jobs / target), why)
 }
 
 /// For what is measured at each pod. Pods that were not measured, since they have just started or

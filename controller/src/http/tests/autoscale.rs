@@ -36,7 +36,7 @@ async fn a_policy_is_set_shown_and_taken_off() {
         (
             "/apps/shop/autoscale/worker",
             json!({ "min": 0, "max": 5, "cpu": 70 }),
-            "only web",
+            "give a queue",
         ),
         (
             "/apps/shop/autoscale/worker",
@@ -50,6 +50,52 @@ async fn a_policy_is_set_shown_and_taken_off() {
             "{refused}"
         );
     }
+}
+
+#[tokio::test]
+async fn queues_and_windows_are_kept_and_their_mistakes_named() {
+    let rig = Rig::new().await;
+    rig.app("shop").await;
+    rig.release("shop").await;
+    let path = "/apps/shop/autoscale/worker";
+    let put = async |body: Value| rig.call(&rig.alice, "PUT", path, body).await;
+    let policy = |queue: Value, zone: &str| {
+        let window =
+            json!({ "days": "mon-fri", "from": "08:00", "to": "18:00", "zone": zone, "min": 2 });
+        json!({ "min": 0, "max": 5, "queue": queue, "windows": [window] })
+    };
+    let queue = json!({
+        "url": "https://queue.example.com/jobs", "target": 20, "value": "/messages",
+        "headers": { "Authorization": "QUEUE_TOKEN" },
+    });
+    let good = policy(queue.clone(), "Europe/Berlin");
+    put(good.clone()).await.expect(200);
+    let kept = rig.get(&rig.alice, path).await.expect(200);
+    assert_eq!(kept["policy"]["queue"], good["queue"]);
+    assert_eq!(kept["policy"]["windows"], good["windows"]);
+    let with_user = json!({ "url": "https://me:word@queue.example.com/", "target": 20 });
+    for (body, says) in [
+        (policy(with_user, "UTC"), "config var"),
+        (policy(queue, "Mars/Olympus"), "no time zone"),
+        (
+            policy(json!({ "url": "file:///etc/passwd", "target": 1 }), "UTC"),
+            "http://",
+        ),
+    ] {
+        let refused = put(body).await.expect(422);
+        let message = refused["message"].as_str().unwrap();
+        assert!(message.contains(says), "{refused}");
+        assert!(!message.contains("word@"), "{refused}");
+    }
+    // What is left out of a policy is gone.
+    put(json!({ "min": 1, "max": 5, "cpu": 70 }))
+        .await
+        .expect(200);
+    let kept = rig.get(&rig.alice, path).await.expect(200);
+    assert_eq!(
+        (&kept["policy"]["queue"], &kept["policy"]["windows"]),
+        (&Value::Null, &Value::Null)
+    );
 }
 
 #[tokio::test]
