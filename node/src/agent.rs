@@ -4,7 +4,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use fairway_api::client::{Client, ClientCertificate};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -50,29 +53,16 @@ impl Agent {
     /// Runs until `shutdown`. Pods go on running after that; the next start takes them up as they
     /// are.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self {
-            config:
-                Config {
-                    node,
-                    instance,
-                    client,
-                    docker_socket,
-                    disk_reserve,
-                    underlay,
-                    description,
-                    membership,
-                    data_dir,
-                },
-            ledger,
-        } = self;
-        let engine = Arc::new(Engine::new(docker_socket, instance));
-        let facts = Arc::new(Facts::gather(engine.clone(), &description));
+        let Self { config, ledger } = self;
+        let (client, node, data_dir) = (config.client, config.node, config.data_dir);
+        let engine = Arc::new(Engine::new(config.docker_socket, config.instance));
+        let facts = Arc::new(Facts::gather(engine.clone(), &config.description));
         let board = BoardWriter::new(ledger.load::<Board>(PODS_FILE).unwrap_or_default());
         let places = Arc::new(Places::load(ledger.clone()));
-        let network = Arc::new(Network::new(underlay, client.base()));
+        let network = Arc::new(Network::new(config.underlay, client.base()));
         let (queue, outlet) = logs::queue();
         let (orders_out, orders) = watch::channel(None);
-        let (disks, keeper) = volumes::open(&data_dir, &engine, &orders, description);
+        let (disks, keeper) = volumes::open(&data_dir, &engine, &orders, config.description);
         // Everything stops at once with this one, also when a part fails.
         let stop = shutdown.child_token();
         let _stop_on_return = stop.clone().drop_guard();
@@ -96,7 +86,7 @@ impl Agent {
         });
         let removed = CancellationToken::new();
         let mut loops = Loops::until(&stop);
-        if let Some(membership) = membership {
+        if let Some(membership) = config.membership {
             let dir = data_dir.clone();
             loops.add(belong(client.clone(), orders.clone(), membership, dir));
         }
@@ -108,28 +98,17 @@ impl Agent {
         let answering = tokio::spawn(sessions::answer(sessions));
         loops.add(keeper.run(host.clone(), client.clone(), node.clone()));
         let allowed = disks.allowed.clone();
-        let disk = Arc::new(Disk::new(facts.clone(), data_dir, disk_reserve));
-        let seen = Seen {
-            board: board.subscribe(),
-            network: network.status(),
-            disk: disk.status(),
-            volumes: disks,
-        };
+        let disk = Arc::new(Disk::new(facts.clone(), data_dir, config.disk_reserve));
+        let seen = Seen::of(&board, &network, &disk, disks);
         let reporting = report::report(client.clone(), node, facts, seen, removed.clone());
         loops.add(reporting);
         let also_seen = board.subscribe();
         let joining = network::keep(network, engine.clone(), orders.clone(), also_seen);
         loops.add(joining);
-        let (books, watched) = (ledger.clone(), disk.clone());
-        loops.add(images::clean(engine, books, orders.clone(), watched));
-        let (for_pods, for_disk) = disk::orders();
-        loops.add(disk::keep(disk, board.subscribe(), orders, for_pods));
-        loops.add(pods::supervise(
-            host.clone(),
-            allowed,
-            for_disk,
-            removed.clone(),
-        ));
+        let (watching, for_disk) = watch_disk(disk, engine, ledger.clone(), orders, &board);
+        loops.add(watching);
+        let supervising = pods::supervise(host.clone(), allowed, for_disk, removed.clone());
+        loops.add(supervising);
         let remembering = tokio::spawn(board::remember(ledger, board.subscribe()));
         let sending = tokio::spawn(logs::send(client, outlet, places, stop.clone()));
         let leaving = leave(removed, host);
@@ -163,6 +142,28 @@ impl Loops {
             stop.run_until_cancelled(work).await;
         });
     }
+}
+
+/// What keeps the machine's disk from filling up, and where its orders for pods come out.
+fn watch_disk(
+    disk: Arc<Disk>,
+    engine: Arc<Engine>,
+    ledger: Arc<Ledger>,
+    orders: watch::Receiver<Option<Arc<Orders>>>,
+    board: &BoardWriter,
+) -> (
+    impl Future<Output = ()> + use<>,
+    mpsc::Receiver<disk::ForPods>,
+) {
+    let (for_pods, for_disk) = disk::orders();
+    let board = board.subscribe();
+    let watching = async move {
+        tokio::select! {
+            () = disk::keep(disk.clone(), board, orders.clone(), for_pods) => {}
+            () = images::clean(engine, ledger, orders, disk) => {}
+        }
+    };
+    (watching, for_disk)
 }
 
 /// What a machine that joined does for being part of the cluster.

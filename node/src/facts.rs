@@ -204,6 +204,7 @@ mod tests {
                 .collect(),
             kind,
             underlay: underlay.map(Into::into),
+            host_paths: vec![],
         };
         let joined = said(
             &[("zone", "a"), ("disk", "ssd")],
@@ -218,6 +219,12 @@ mod tests {
             Some([10, 0, 0, 1]),
         );
         assert_eq!(now.over(joined), wanted);
+        let may = |path: &str| Description {
+            host_paths: vec![path.parse().unwrap()],
+            ..Description::default()
+        };
+        assert_eq!(may("/b").over(may("/a")), may("/b"));
+        assert_eq!(Description::default().over(may("/a")), may("/a"));
         // Of an agent that did not keep it.
         let nothing: Description = serde_json::from_str("{}").unwrap();
         assert_eq!(nothing, Description::default());

@@ -182,6 +182,7 @@ mod tests {
             pods: vec![Arc::new(pod)],
             keep_images: vec![image(2)],
             network: None,
+            volumes: vec![],
         };
         let used: Used = [(1, 0), (2, 1), (3, 3), (4, 2)]
             .map(|(n, minute)| (image(n).to_string(), at(minute)))

@@ -18,8 +18,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    board::Board,
+    board::{Board, BoardWriter},
+    disk::Disk,
     facts::Facts,
+    network::Network,
     usage::{self, Usage},
     volumes::{Disks, lease},
 };
@@ -29,10 +31,21 @@ const AGAIN_MILLIS: (u64, u64) = (100, 2_000);
 
 /// What a report is made of, each as it was seen last.
 pub(crate) struct Seen {
-    pub(crate) board: watch::Receiver<Board>,
-    pub(crate) network: watch::Receiver<NetworkStatus>,
-    pub(crate) disk: watch::Receiver<DiskStatus>,
-    pub(crate) volumes: Disks,
+    board: watch::Receiver<Board>,
+    network: watch::Receiver<NetworkStatus>,
+    disk: watch::Receiver<DiskStatus>,
+    volumes: Disks,
+}
+
+impl Seen {
+    pub(crate) fn of(board: &BoardWriter, network: &Network, disk: &Disk, volumes: Disks) -> Self {
+        Self {
+            board: board.subscribe(),
+            network: network.status(),
+            disk: disk.status(),
+            volumes,
+        }
+    }
 }
 
 /// Reports until the board closes, from the first look at the engine on. Cancels `removed` when it
