@@ -129,131 +129,127 @@ fn circles_are_refused_and_named() {
     }
 }
 
+/// What stands in a sidecar of web named `a` besides that, and what is said of it.
+const MISTAKES: [(&str, &str); 16] = [
+    (r#""command": "x", "memroy": 64"#, "unknown field `memroy`"),
+    (r#""command": "x", "memroy": 64"#, "line 2, column"),
+    (r#""memory": 64"#, "sidecars[0]: say what it runs"),
+    (
+        r#""command": "x", "memory": 8"#,
+        "sidecars[0].memory: 8 is out of range",
+    ),
+    (
+        r#""command": "x", "cpu": 9000"#,
+        "sidecars[0].cpu: 9000 is out of range",
+    ),
+    (
+        r#""command": " ""#,
+        "sidecars[0].command: a command is a program",
+    ),
+    (
+        r#""image": "a b""#,
+        "sidecars[0].image: \"a b\" is no name of an image",
+    ),
+    (
+        r#""command": "x", "port": 0"#,
+        "sidecars[0].port: it must be from 1",
+    ),
+    (r#""command": "x", "requests": true"#, "needs a \"port\""),
+    (
+        r#""command": "x", "after": ["b"]"#,
+        "sidecars[0].after: there is no sidecar b",
+    ),
+    (
+        r#""command": "x", "after": ["B"]"#,
+        "container name \"B\" is not valid",
+    ),
+    (
+        r#""command": "x", "on_exit": "panic""#,
+        "unknown variant `panic`",
+    ),
+    (
+        r#""command": "x", "shared": ["x"]"#,
+        "there is no shared folder x",
+    ),
+    (
+        r#""command": "x", "stop": {"signal": "KILL"}"#,
+        "sidecars[0].stop.signal",
+    ),
+    (
+        r#""command": "x", "healthchecks": [{}]"#,
+        "sidecars[0].healthchecks[0]: it checks",
+    ),
+    (
+        r#""command": "x", "env": {"A-B": "1"}"#,
+        "config var name \"A-B\"",
+    ),
+];
+
+/// The same of whole files.
+const MISTAKES_OF_FILES: [(&str, &str); 9] = [
+    (
+        r#"{"sidecars": [{"name": "a", "types": ["web"], "command": "x"},
+            {"name": "a", "types": ["worker"], "command": "x"}]}"#,
+        "sidecars[1].name: there are two sidecars named a",
+    ),
+    (
+        r#"{"sidecars": [{"name": "a", "types": ["web"], "command": "x", "port": 1},
+            {"name": "b", "types": ["web"], "command": "x", "port": 1}]}"#,
+        "sidecars[1].port: a listens on this port already",
+    ),
+    (
+        r#"{"shared": [{"name": "a", "path": "/a"}]}"#,
+        "no sidecar has the folder a",
+    ),
+    (
+        r#"{"shared": [{"name": "a", "path": "a"}]}"#,
+        "must be an absolute path",
+    ),
+    (
+        r#"{"shared": [{"name": "a", "path": "/a/../b"}]}"#,
+        "must be an absolute path",
+    ),
+    (
+        r#"{"shared": [{"name": "a", "path": "/"}]}"#,
+        "must be an absolute path",
+    ),
+    (
+        r#"{"shared": [{"name": "a", "path": "/proc/1"}]}"#,
+        "which is the system's",
+    ),
+    (
+        r#"{"shared": [{"name": "a", "path": "/a", "size": 0}]}"#,
+        "shared[0].size: 0",
+    ),
+    (
+        r#"{"shared": [{"name": "a", "path": "/a"}, {"name": "a", "path": "/b"}]}"#,
+        "shared[1]: there are two folders named a",
+    ),
+];
+
 #[test]
 fn mistakes_are_named_with_their_place() {
-    let one = |rest: &str| {
-        format!("{{\"sidecars\": [\n{{\"name\": \"a\", \"types\": [\"web\"], {rest}}}]}}")
+    let one = |name: &str, types: &str, rest: &str| {
+        format!("{{\"sidecars\": [\n{{\"name\": \"{name}\", \"types\": {types}, {rest}}}]}}")
     };
-    for (text, want) in [
-        (
-            one(r#""command": "x", "memroy": 64"#),
-            "unknown field `memroy`",
-        ),
-        (one(r#""command": "x", "memroy": 64"#), "line 2, column"),
-        (one(r#""memory": 64"#), "sidecars[0]: say what it runs"),
-        (
-            one(r#""command": "x", "memory": 8"#),
-            "sidecars[0].memory: 8 is out of range",
-        ),
-        (
-            one(r#""command": "x", "cpu": 9000"#),
-            "sidecars[0].cpu: 9000 is out of range",
-        ),
-        (
-            one(r#""command": " ""#),
-            "sidecars[0].command: a command is a program",
-        ),
-        (
-            one(r#""image": "a b""#),
-            "sidecars[0].image: \"a b\" is no name of an image",
-        ),
-        (
-            one(r#""command": "x", "port": 0"#),
-            "sidecars[0].port: it must be from 1",
-        ),
-        (
-            one(r#""command": "x", "requests": true"#),
-            "needs a \"port\"",
-        ),
-        (
-            one(r#""command": "x", "after": ["b"]"#),
-            "sidecars[0].after: there is no sidecar b",
-        ),
-        (
-            one(r#""command": "x", "after": ["B"]"#),
-            "container name \"B\" is not valid",
-        ),
-        (
-            one(r#""command": "x", "on_exit": "panic""#),
-            "unknown variant `panic`",
-        ),
-        (
-            one(r#""command": "x", "shared": ["x"]"#),
-            "there is no shared folder x",
-        ),
-        (
-            one(r#""command": "x", "stop": {"signal": "KILL"}"#),
-            "sidecars[0].stop.signal",
-        ),
-        (
-            one(r#""command": "x", "healthchecks": [{}]"#),
-            "sidecars[0].healthchecks[0]: it checks",
-        ),
-        (
-            one(r#""command": "x", "env": {"A-B": "1"}"#),
-            "config var name \"A-B\"",
-        ),
-        (
-            one(r#""command": "x""#).replace("\"a\"", "\"main\""),
-            "main is the name of",
-        ),
-        (one(r#""command": "x""#).replace("\"a\"", "\"A\""), "line 2"),
-        (
-            one(r#""command": "x""#).replace("[\"web\"]", "[]"),
-            "sidecars[0].types: name the",
-        ),
-        (
-            one(r#""command": "x""#).replace("[\"web\"]", "[\"Web\"]"),
-            "process type \"Web\"",
-        ),
-        (
-            r#"{"sidecars": [{"name": "a", "types": ["web"], "command": "x"},
-                {"name": "a", "types": ["worker"], "command": "x"}]}"#
-                .into(),
-            "sidecars[1].name: there are two sidecars named a",
-        ),
-        (
-            r#"{"sidecars": [{"name": "a", "types": ["web"], "command": "x", "port": 1},
-                {"name": "b", "types": ["web"], "command": "x", "port": 1}]}"#
-                .into(),
-            "sidecars[1].port: a listens on this port already",
-        ),
-        (
-            r#"{"shared": [{"name": "a", "path": "/a"}]}"#.into(),
-            "no sidecar has the folder a",
-        ),
-        (
-            r#"{"shared": [{"name": "a", "path": "a"}]}"#.into(),
-            "must be an absolute path",
-        ),
-        (
-            r#"{"shared": [{"name": "a", "path": "/a/../b"}]}"#.into(),
-            "must be an absolute path",
-        ),
-        (
-            r#"{"shared": [{"name": "a", "path": "/"}]}"#.into(),
-            "must be an absolute path",
-        ),
-        (
-            r#"{"shared": [{"name": "a", "path": "/proc/1"}]}"#.into(),
-            "which is the system's",
-        ),
-        (
-            r#"{"shared": [{"name": "a", "path": "/a", "size": 0}]}"#.into(),
-            "shared[0].size: 0",
-        ),
-        (
-            r#"{"shared": [{"name": "a", "path": "/a"}, {"name": "a", "path": "/b"}]}"#.into(),
-            "shared[1]: there are two folders named a",
-        ),
-    ] {
-        check_refused(&text, want);
+    for (rest, want) in MISTAKES {
+        check_refused(&one("a", r#"["web"]"#, rest), want);
     }
-    let many = vec![r#"{"name": "a", "types": ["web"], "command": "x"}"#; SIDECARS_MAX + 1];
-    check_refused(
-        &format!(r#"{{"sidecars": [{}]}}"#, many.join(",")),
-        "at most 8 sidecars",
-    );
+    for (text, want) in MISTAKES_OF_FILES {
+        check_refused(text, want);
+    }
+    let runs = r#""command": "x""#;
+    for (name, types, want) in [
+        ("main", r#"["web"]"#, "main is the name of"),
+        ("A", r#"["web"]"#, "line 2"),
+        ("a", "[]", "sidecars[0].types: name the"),
+        ("a", r#"["Web"]"#, "process type \"Web\""),
+    ] {
+        check_refused(&one(name, types, runs), want);
+    }
+    let many = [r#"{"name": "a", "types": ["web"], "command": "x"}"#; SIDECARS_MAX + 1];
+    let text = format!(r#"{{"sidecars": [{}]}}"#, many.join(","));
+    check_refused(&text, "at most 8 sidecars");
 }
 
 proptest::proptest! {
