@@ -75,9 +75,7 @@ pub async fn create(
         updated_at: now(),
     };
     volumes::insert(db, &row).await?;
-    let size = row
-        .size_bytes
-        .map_or("no limit of size".into(), |bytes| show_size(bytes));
+    let size = row.size_bytes.map_or("no limit of size".into(), show_size);
     let message = format!(
         "Volume {} was made ({}, {size}).",
         row.name,

@@ -13,8 +13,7 @@ const NEVER_BELOW: [&str; 6] = ["/dev", "/proc", "/sys", "/run/secrets", "/cnb",
 
 pub(super) fn mount_path(text: &str) -> Result<String, &'static str> {
     let path = absolute(text)?;
-    let below = |dir: &&str| is_below(&path, dir);
-    if NEVER_AT.contains(&path.as_str()) || NEVER_BELOW.iter().any(|dir| below(&dir)) {
+    if NEVER_AT.contains(&path.as_str()) || NEVER_BELOW.iter().any(|dir| is_below(&path, dir)) {
         return Err(
             "that directory belongs to the system; take one of your own, such as /data or \
              /app/storage",

@@ -150,16 +150,22 @@ pub(super) async fn all(
             rows.taken.push(taken);
         }
     }
-    for volume in stored_volumes::all(db).await? {
-        if let Some(rows) = rows.get_mut(&volume.app) {
-            rows.volumes.push(volume);
-        }
-    }
+    sort_volumes(db, &mut rows).await?;
     let mut loaded = Vec::with_capacity(rows.len());
     for rows in rows.into_values() {
         loaded.push(rows.assemble(db, specs).await?);
     }
     Ok(loaded)
+}
+
+/// Reads the volumes of every app.
+async fn sort_volumes(db: &mut Db, rows: &mut BTreeMap<AppId, Rows>) -> Result<(), StoreError> {
+    for volume in stored_volumes::all(db).await? {
+        if let Some(rows) = rows.get_mut(&volume.app) {
+            rows.volumes.push(volume);
+        }
+    }
+    Ok(())
 }
 
 /// Reads one app; `None` if it was destroyed.

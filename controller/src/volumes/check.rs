@@ -191,7 +191,7 @@ pub(super) async fn mount(
     if row.shared {
         return Ok(());
     }
-    only_one(db, app, process_type, &row.name.to_string()).await
+    only_one(db, app, process_type, row.name.as_str()).await
 }
 
 /// Refuses a volume for one pod to a process type that has several.

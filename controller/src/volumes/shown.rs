@@ -1,6 +1,6 @@
 //! Volumes as users see them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use fairway_api::{
     ids::{ReleaseId, VolumeId},
@@ -34,9 +34,8 @@ impl Held {
             if pod.kind != PodKind::Service || pod.node.is_none() || !known.holds() {
                 continue;
             }
-            if !mounts.contains_key(&pod.release) {
-                let release = releases::get(db, pod.release).await?;
-                mounts.insert(pod.release, release.mounts);
+            if let Entry::Vacant(unread) = mounts.entry(pod.release) {
+                unread.insert(releases::get(db, pod.release).await?.mounts);
             }
             let of_type = mounts[&pod.release]
                 .iter()

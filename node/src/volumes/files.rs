@@ -42,7 +42,7 @@ impl Files {
 
     /// Writes a pod's files; gives their directory.
     pub(super) fn write(&self, spec: &PodSpec) -> Result<PathBuf, String> {
-        let in_memory = rustix::fs::statfs(MEMORY).is_ok_and(|it| it.f_type as i64 == TMPFS_MAGIC);
+        let in_memory = rustix::fs::statfs(MEMORY).is_ok_and(|it| it.f_type == TMPFS_MAGIC);
         if !in_memory {
             return Err(format!("{MEMORY} of this machine is not in memory (tmpfs)"));
         }

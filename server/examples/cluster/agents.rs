@@ -143,7 +143,9 @@ impl Agent {
                 let beat = Duration::from_secs(HEARTBEAT_SECS);
                 match tokio::time::timeout(beat, &mut poll).await {
                     Ok(plan) => break plan?,
-                    Err(_) => drop(self.client.report_node(&self.status).await?),
+                    Err(_) => {
+                        self.client.report_node(&self.status).await?;
+                    }
                 }
             };
             if let Some(plan) = plan {
