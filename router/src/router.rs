@@ -127,7 +127,9 @@ impl Router {
         let lines_of = access.clone();
         let workers = async move {
             let first = timeout(FIRST_TABLE_MAX, tables.first());
-            drop(stopping.run_until_cancelled(first).await);
+            if let Some(Err(_)) = stopping.run_until_cancelled(first).await {
+                tracing::warn!("no table has come yet: requests are answered with errors");
+            }
             let workers = sockets.into_iter().enumerate().map(|(number, socket)| {
                 let worker = Worker::new(tables.clone(), lines_of.clone(), stopping.clone());
                 in_thread(number, move || worker.run(socket, drain_deadline))
