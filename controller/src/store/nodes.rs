@@ -87,6 +87,15 @@ pub async fn all(db: &mut Db) -> Result<Vec<NodeRow>, StoreError> {
     rows.iter().map(NodeRow::read).collect()
 }
 
+/// The first `count` machines by name.
+pub async fn first(db: &mut Db, count: u32) -> Result<Vec<NodeRow>, StoreError> {
+    let rows = query("SELECT * FROM nodes ORDER BY name LIMIT $1")
+        .bind(i64::from(count))
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(NodeRow::read).collect()
+}
+
 /// The machine of this name.
 pub async fn find(db: &mut Db, name: &str) -> Result<NodeRow, StoreError> {
     let row = query("SELECT * FROM nodes WHERE name = $1")
