@@ -1,4 +1,6 @@
-//! Routing: whole orders to all routers ([`RouteTable`]) and what each reports back.
+//! Routing: the orders to all routers ([`RouteTable`]) and what each reports back.
+
+mod book;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,6 +10,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use self::book::{
+    NotTaken, RouteBook, RouteChanges, RouteKey, RouteUpdate, RoutesDigest, Whole,
+};
 use crate::{
     ids::{AppId, DeploymentId, PodId},
     names::{AppName, Hostname, ProcessType, RouterName},
@@ -16,7 +21,8 @@ use crate::{
 /// Where every request goes.
 ///
 /// `GET /internal/routers/{router}/table?after=GENERATION` answers 200 with a newer table, or 204
-/// after [`crate::nodes::LONG_POLL_SECS`]. A router refuses an older generation.
+/// after [`crate::nodes::LONG_POLL_SECS`]; with `&changes=true` it may answer with what has changed
+/// since ([`RouteUpdate`]). A router refuses an older generation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RouteTable {
     /// Grows with each change; 0 is the empty table of a router that has none yet.

@@ -36,6 +36,8 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync {
 #[derive(Debug, Default)]
 pub struct Intent {
     pub nodes: BTreeMap<NodeName, NodeIntent>,
+    /// Machines that might have had to run something else, and should run what they were told last.
+    pub same: BTreeSet<NodeName>,
 }
 
 /// Everything that one machine should run.

@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use fairway_api::{nodes::NodePlan, routes::RouteTable};
 use tokio::sync::watch;
 
 use crate::store::{Store, StoreError, generations};
@@ -27,17 +26,10 @@ const GENERATION_MAX: u64 = 1 << 53;
 /// Something that carries a generation.
 pub trait Order {
     fn generation(&self) -> u64;
-}
 
-impl Order for NodePlan {
-    fn generation(&self) -> u64 {
-        self.generation
-    }
-}
-
-impl Order for RouteTable {
-    fn generation(&self) -> u64 {
-        self.generation
+    /// False for one that cannot be sent now.
+    fn is_at_hand(&self) -> bool {
+        true
     }
 }
 
@@ -72,8 +64,9 @@ impl<T: Order> Published<T> {
     /// An order newer than generation `after`, as soon as there is one; `None` after `limit`.
     pub async fn newer_than(&self, after: u64, limit: Duration) -> Option<Arc<T>> {
         let mut newest = self.newest.subscribe();
-        let is_newer =
-            |order: &Option<Arc<T>>| order.as_ref().is_some_and(|it| it.generation() > after);
+        let is_newer = |order: &Option<Arc<T>>| {
+            (order.as_ref()).is_some_and(|it| it.generation() > after && it.is_at_hand())
+        };
         let found = tokio::time::timeout(limit, newest.wait_for(is_newer))
             .await
             .ok()?

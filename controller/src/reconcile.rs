@@ -19,13 +19,12 @@ mod world;
 
 use std::{
     collections::BTreeSet,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use fairway_api::{ids::PodId, names::NodeName, routes::RouteTable};
+use fairway_api::{ids::PodId, names::NodeName};
 use fairway_scheduler::{
     action::{Action, Step},
     snapshot::DeploymentState,
@@ -123,7 +122,7 @@ impl Reconciler {
         let decision = world.planner.plan(now, &mut PodId::generate);
         world.note(&decision);
         let orders = &world.news.orders;
-        let intent = self.specs.intent(&state, &world, orders).await?;
+        let (intent, outlines) = self.specs.intent(&state, &world, orders).await?;
         carry_out::write(&state, &world, &decision, now)
             .await
             .context("write the plan")?;
@@ -134,8 +133,9 @@ impl Reconciler {
         }
         // From here on what was decided is true; agents and routers hear of it first.
         state.cluster.apply(intent).await?;
+        self.specs.note_told(outlines);
         news::mass_failure(&state, &mut self.held, world.planner.mass_failure()).await?;
-        self.publish_routes(&mut world);
+        self.publish_routes(&mut world)?;
         news::announce(&state, &world, &decision, now).await;
         world.settle(&decision, now);
         self.world = Some(world);
@@ -174,7 +174,7 @@ impl Reconciler {
                     .context("read the last generation")?,
             ),
         };
-        let seen = self.state.routers.table.seen();
+        let seen = self.state.routers.table.published.seen();
         generations
             .reserve(store, 1, seen)
             .await
@@ -183,22 +183,21 @@ impl Reconciler {
     }
 
     /// Publishes the route table if it is another one, or if the plan counts on its number.
-    fn publish_routes(&mut self, world: &mut World) {
+    fn publish_routes(&mut self, world: &mut World) -> anyhow::Result<()> {
         let Some(generations) = &mut self.generations else {
-            return;
+            return Ok(());
         };
         let table = &self.state.routers.table;
         let asked_for = world.planner.snapshot().routes_generation > generations.last();
-        let changed = world.routing.take_changed() || table.newest().is_none();
-        if !asked_for && !changed && !table.is_behind() {
-            return;
+        let changed = table
+            .changed(world.routing.take_touched())
+            .context("write routes as JSON")?;
+        let published = &table.published;
+        let is_new = published.newest().is_none() || published.is_behind();
+        if asked_for || is_new || !changed.is_empty() {
+            table.publish(generations.take(), changed);
         }
-        let routes = world.routing.routes();
-        let differs = table.newest().is_none_or(|newest| newest.routes != routes);
-        if asked_for || differs || table.is_behind() {
-            let generation = generations.take();
-            table.publish(Arc::new(RouteTable { generation, routes }));
-        }
+        Ok(())
     }
 }
 

@@ -1,19 +1,22 @@
 //! What all routers get, and what each reports.
 
+pub mod table;
+
 use std::collections::BTreeMap;
 
 use fairway_api::{
     names::{NodeName, RouterName},
-    routes::{RouteTable, RouterStatus},
+    routes::RouterStatus,
 };
 
-use crate::{observed::Reports, orders::Published};
+use self::table::Table;
+use crate::observed::Reports;
 
 /// The routers of this platform.
 #[derive(Debug, Default)]
 pub struct Routers {
     /// The one table for all of them.
-    pub table: Published<RouteTable>,
+    pub table: Table,
     /// Acknowledgements, and requests that still hold on to pods.
     pub reports: Reports<RouterName, RouterStatus>,
 }

@@ -1,7 +1,7 @@
 //! From apps, hostnames and pods to the route table. Pure: the same world gives the same table.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::SocketAddr,
 };
 
@@ -9,11 +9,14 @@ use fairway_api::{
     ids::{AppId, ReleaseId},
     names::{Hostname, ProcessType},
     pods::PORT_DEFAULT,
-    routes::{Canary, Endpoint, Route, Service},
+    routes::{Canary, Endpoint, Route, RouteKey, Service},
 };
 use fairway_scheduler::snapshot::App;
 
-use crate::features;
+use crate::{features, routers::table::Touched};
+
+/// The path of each route: a hostname belongs to one app as a whole.
+const ROOT: &str = "/";
 
 /// The table in the making: what each app adds to it.
 #[derive(Debug, Default)]
@@ -21,8 +24,10 @@ pub struct Routing {
     /// Every claimed hostname and whose it is.
     hostnames: BTreeMap<Hostname, AppId>,
     services: HashMap<AppId, Service>,
-    /// Something is not as it was in the table that was made last.
-    changed: bool,
+    /// Hostnames whose routes may not be as they were when they were last asked for.
+    touched: BTreeSet<Hostname>,
+    /// They were asked for before.
+    asked: bool,
 }
 
 /// What a route needs to know of an app that the planner does not.
@@ -61,7 +66,7 @@ impl Routing {
         };
         if self.services.get(&app.id) != Some(&service) {
             self.services.insert(app.id, service);
-            self.changed = true;
+            self.touched.extend(edge.hostnames.iter().cloned());
         }
     }
 
@@ -78,7 +83,7 @@ impl Routing {
         }
         let claimed = now.iter().map(|hostname| (hostname.clone(), app));
         self.hostnames.extend(claimed);
-        self.changed = true;
+        self.touched.extend(before.iter().chain(now).cloned());
     }
 
     /// Forgets an app.
@@ -87,24 +92,30 @@ impl Routing {
         self.services.remove(&app);
     }
 
-    /// True when the table may be another one than at the last call.
-    pub fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
+    /// What may be different in the table since the last call; at the first everything.
+    pub fn take_touched(&mut self) -> Touched {
+        let is_whole = !std::mem::replace(&mut self.asked, true);
+        let touched = std::mem::take(&mut self.touched);
+        let routes = touched.into_iter().map(|hostname| {
+            let route = self.route(&hostname);
+            let path = ROOT.into();
+            (RouteKey { hostname, path }, route)
+        });
+        Touched {
+            is_whole,
+            routes: routes.collect(),
+        }
     }
 
     /// One route per hostname. An app without a ready pod keeps its routes, with no endpoint: the
     /// router answers 503 and not 404, since the app exists.
-    pub fn routes(&self) -> Vec<Route> {
-        self.hostnames
-            .iter()
-            .filter_map(|(hostname, app)| {
-                Some(Route {
-                    hostname: hostname.clone(),
-                    path: "/".into(),
-                    service: self.services.get(app)?.clone(),
-                })
-            })
-            .collect()
+    fn route(&self, hostname: &Hostname) -> Option<Route> {
+        let app = self.hostnames.get(hostname)?;
+        Some(Route {
+            hostname: hostname.clone(),
+            path: ROOT.into(),
+            service: self.services.get(app)?.clone(),
+        })
     }
 }
 

@@ -30,6 +30,7 @@ pub use work::{
 use crate::{
     auth::Caller,
     deploy,
+    orders::Order as _,
     problem::{Answer, Problem},
     state::AppState,
     store::{
@@ -203,14 +204,14 @@ pub async fn remove_all(db: &mut Db, app: fairway_api::ids::AppId) -> Answer<()>
 /// orders change by that.
 pub async fn hear(state: &AppState, status: &NodeStatus) -> Answer<bool> {
     let plan = state.cluster.plan(&status.node).newest();
-    let Some(plan) = plan.filter(|plan| plan.generation == status.generation) else {
+    let Some(plan) = plan.filter(|plan| plan.generation() == status.generation) else {
         return Ok(false);
     };
     let Some(here) = &status.volumes else {
         return Ok(false);
     };
     let removed = |id: &VolumeId| here.iter().all(|it| it.volume != *id);
-    let orders = plan.volumes.iter();
+    let orders = plan.volumes().iter();
     let done: Vec<VolumeId> = orders
         .filter(|order| order.task == VolumeTask::Remove && removed(&order.volume))
         .map(|order| order.volume)

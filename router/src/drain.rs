@@ -19,7 +19,7 @@
 //! shows that the pod has drained or the end of the request asks for another report.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst},
@@ -30,7 +30,7 @@ use std::{
 use arc_swap::ArcSwap;
 use fairway_api::{
     ids::{AppId, DeploymentId, PodId},
-    routes::{CanaryTally, RouteTable},
+    routes::{CanaryTally, RouteChanges},
 };
 use tokio::sync::{Notify, watch};
 
@@ -89,6 +89,13 @@ impl Load {
     }
 }
 
+/// A pod's load, and how many routes of the table in use name the pod.
+#[derive(Debug)]
+struct Known {
+    load: Arc<Load>,
+    routes: u32,
+}
+
 /// One request to one pod. It counts from its creation until it is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlight {
@@ -135,7 +142,7 @@ pub(crate) struct Choice {
 pub(crate) struct Tables {
     current: ArcSwap<Table>,
     generation: AtomicU64,
-    loads: Mutex<HashMap<PodId, Arc<Load>>>,
+    loads: Mutex<HashMap<PodId, Known>>,
     /// Of the canaries that the table in use names.
     canaries: Mutex<HashMap<DeploymentId, Arc<Sides>>>,
     pub(crate) meters: Meters,
@@ -183,7 +190,7 @@ impl Tables {
 
     /// True if the table in use names the pod.
     pub(crate) fn names(&self, pod: PodId) -> bool {
-        self.loads().get(&pod).is_some_and(|load| !load.has_left())
+        (self.loads().get(&pod)).is_some_and(|known| !known.load.has_left())
     }
 
     /// Resolves when a report is due: after a swap, and when a pod that left has drained.
@@ -248,49 +255,69 @@ impl Tables {
         }
     }
 
-    /// Swaps the table. Requests begun with the old one finish with it.
-    pub(crate) fn install(&self, order: &RouteTable) -> Result<(), Refused> {
+    /// Swaps the table for the one with these changes. Requests begun with the old one finish with
+    /// it.
+    pub(crate) fn install(&self, changes: &RouteChanges) -> Result<(), Refused> {
         let mut loads = self.loads();
         let current = self.generation.load(SeqCst);
-        if order.generation < current {
+        if changes.generation < current {
             return Err(Refused::Older {
-                offered: order.generation,
+                offered: changes.generation,
                 current,
             });
         }
-        if order.generation == current {
+        if changes.generation == current {
             return Err(Refused::Same(current));
         }
-        let mut canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = std::mem::take(&mut *canaries);
-        let load_of = |pod| {
-            let load = || Arc::new(Load::new(self.notice.clone()));
-            loads.entry(pod).or_insert_with(load).clone()
-        };
-        let table = Table::compile(order, &self.meters, load_of, |deployment, step| {
-            // An app with two hostnames has its canary twice in the table.
-            let sides = || {
-                let known = known.get(&deployment).filter(|it| it.step == step);
-                known.cloned().unwrap_or_else(|| Arc::new(Sides::new(step)))
-            };
-            canaries.entry(deployment).or_insert_with(sides).clone()
-        });
-        drop(canaries);
-        for endpoint in table.endpoints() {
+        let before = self.current.load_full();
+        let table = self.compile(&before, changes, &mut loads);
+        for endpoint in table.endpoints_of(changes.routes.keys()) {
+            if let Some(known) = loads.get_mut(&endpoint.pod) {
+                known.routes += 1;
+            }
             endpoint.load.left.store(false, SeqCst);
         }
-        let named: HashSet<PodId> = table.endpoints().map(|endpoint| endpoint.pod).collect();
+        let apps = table.services().map(|service| service.app).collect();
         self.current.store(Arc::new(table));
-        self.generation.store(order.generation, SeqCst);
-        for (pod, load) in loads.iter() {
-            load.left.store(!named.contains(pod), SeqCst);
+        self.generation.store(changes.generation, SeqCst);
+        for endpoint in before.endpoints_of(changes.routes.keys()) {
+            if let Some(known) = loads.get_mut(&endpoint.pod) {
+                known.routes -= 1;
+                known.load.left.store(known.routes == 0, SeqCst);
+            }
         }
         drop(loads);
-        let apps = order.routes.iter().map(|route| route.service.app);
-        self.meters.keep_only(&apps.collect());
-        self.swapped.send_replace(order.generation);
+        self.meters.keep_only(&apps);
+        self.swapped.send_replace(changes.generation);
         self.notice.notify_one();
         Ok(())
+    }
+
+    fn compile(
+        &self,
+        before: &Table,
+        changes: &RouteChanges,
+        loads: &mut HashMap<PodId, Known>,
+    ) -> Table {
+        let mut canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let load_of = |pod| {
+            let known = loads.entry(pod).or_insert_with(|| Known {
+                load: Arc::new(Load::new(self.notice.clone())),
+                routes: 0,
+            });
+            known.load.clone()
+        };
+        let table = before.with(changes, &self.meters, load_of, |deployment, step| {
+            let sides = canaries.get(&deployment).filter(|it| it.step == step);
+            // An app with two hostnames has its canary twice in the table.
+            let sides = sides.cloned().unwrap_or_else(|| Arc::new(Sides::new(step)));
+            canaries.insert(deployment, sides.clone());
+            sides
+        });
+        let named = table.services().filter_map(|it| it.canary.as_ref());
+        let named: BTreeSet<DeploymentId> = named.map(|it| it.deployment).collect();
+        canaries.retain(|deployment, _| named.contains(deployment));
+        table
     }
 
     /// The generation in use and the requests still open to pods that it does not name.
@@ -298,13 +325,13 @@ impl Tables {
         let mut loads = self.loads();
         let draining = loads
             .iter()
-            .filter(|(_, load)| load.left.load(SeqCst))
-            .map(|(pod, load)| (*pod, load.in_flight()))
+            .filter(|(_, known)| known.load.has_left())
+            .map(|(pod, known)| (*pod, known.load.in_flight()))
             .filter(|(_, in_flight)| *in_flight > 0)
             .collect::<BTreeMap<_, _>>();
         // A drained pod is forgotten. A request that holds an old table may still add itself to the
         // forgotten count, but it takes itself off at once, since the generation has moved on.
-        loads.retain(|pod, load| !load.left.load(SeqCst) || draining.contains_key(pod));
+        loads.retain(|pod, known| !known.load.has_left() || draining.contains_key(pod));
         (self.generation.load(SeqCst), draining)
     }
 
@@ -315,7 +342,7 @@ impl Tables {
         tallies.map(|(id, sides)| (*id, sides.tally())).collect()
     }
 
-    fn loads(&self) -> MutexGuard<'_, HashMap<PodId, Arc<Load>>> {
+    fn loads(&self) -> MutexGuard<'_, HashMap<PodId, Known>> {
         // A panic while the lock is held cannot leave the map half-changed in a way that matters.
         self.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,13 +4,13 @@ use std::{
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
 
 use anyhow::Context as _;
-use fairway_api::{client::Client, names::RouterName};
+use fairway_api::{client::Client, names::RouterName, routes::RouteBook};
 use futures_util::future::try_join_all;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -76,13 +76,12 @@ impl Router {
             .context("read the address of the router's socket")?;
         let tables = Arc::new(Tables::new());
         let file = Sync::file_in(data_dir);
-        if let Some(table) = sync::kept(&file)
-            && tables.install(&table).is_ok()
+        let mut book = RouteBook::default();
+        if let Some(changes) = sync::kept(&file).and_then(|table| book.take(table).ok())
+            && tables.install(&changes).is_ok()
         {
-            tracing::info!(
-                generation = table.generation,
-                "starting with the last route table"
-            );
+            let generation = changes.generation;
+            tracing::info!(generation, "starting with the last route table");
         }
         let (access, lines) = AccessLog::new();
         Ok(Self {
@@ -90,6 +89,7 @@ impl Router {
                 name: config.name,
                 client: config.client,
                 tables,
+                book: Mutex::new(book),
                 file,
             },
             sockets,
@@ -154,6 +154,7 @@ impl Router {
                 ended.and(Err(refusal).context("the controller wants no router here"))
             }
         };
+        sync.keep_last();
         log_ends.cancel();
         delivery.await.context("hand in the last access lines")?;
         ended

@@ -1,15 +1,17 @@
 //! Keeps the table the controller's: fetches each newer one, swaps, keeps it on disk, reports.
 //!
-//! Three loops that do not wait for each other. A report goes out at once after a swap (it is the
-//! acknowledgement that a deployment waits for), when a pod that left the table has drained, and
-//! every [`HEARTBEAT_SECS`]; the third asks for pods. None retries by itself: the next pass is the retry.
+//! Loops that do not wait for each other. The first asks for what has changed since the table in
+//! use, and for everything when that does not lead to what it should ([`RouteBook`]). A report goes
+//! out at once after a swap (it is the acknowledgement that a deployment waits for), when a pod that
+//! left the table has drained, and every [`HEARTBEAT_SECS`]; the third asks for pods, the last keeps
+//! the table. None retries by itself: the next pass is the retry.
 
 use std::{
     convert::Infallible,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -18,11 +20,11 @@ use fairway_api::{
     error::ErrorId,
     names::RouterName,
     nodes::HEARTBEAT_SECS,
-    routes::{RouteTable, RouterStatus, WakeNotice},
+    routes::{NotTaken, RouteBook, RouteUpdate, RouterStatus, WakeNotice, Whole},
 };
 use tokio::time::{sleep, timeout};
 
-use crate::drain::{Refused, Tables};
+use crate::drain::Tables;
 
 /// The pause after a failed call, short enough that a restarted controller is found at once.
 const RETRY: Duration = Duration::from_secs(1);
@@ -30,6 +32,9 @@ const RETRY: Duration = Duration::from_secs(1);
 const WAKE_AGAIN: Duration = Duration::from_secs(2);
 /// How long one report may take; a newer one may be due by then.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Writing the table to disk takes no more than one part in so many of the time, or a large one
+/// that changes all the time would keep the disk busy.
+const KEEP_SHARE: u32 = 20;
 /// The file in the data directory.
 const FILE_NAME: &str = "route-table.json";
 
@@ -39,6 +44,8 @@ pub(crate) struct Sync {
     pub(crate) name: RouterName,
     pub(crate) client: Client,
     pub(crate) tables: Arc<Tables>,
+    /// What `tables` were made from.
+    pub(crate) book: Mutex<RouteBook>,
     pub(crate) file: PathBuf,
 }
 
@@ -54,6 +61,7 @@ impl Sync {
             refusal = self.fetch() => refusal,
             never = self.report() => match never {},
             never = self.wake() => match never {},
+            never = self.keep() => match never {},
         }
     }
 
@@ -78,20 +86,23 @@ impl Sync {
 
     async fn fetch(&self) -> ClientError {
         let mut reachable = true;
+        let mut changes = true;
         loop {
-            match self
-                .client
-                .route_table(&self.name, self.tables.generation())
-                .await
-            {
-                Ok(order) => {
+            let after = self.tables.generation();
+            match self.client.route_table(&self.name, after, changes).await {
+                Ok(update) => {
                     if !std::mem::replace(&mut reachable, true) {
                         tracing::info!("the controller answers again");
                     }
-                    let Some(order) = order else { continue };
-                    if let Err(refused) = self.take(order).await {
-                        tracing::warn!("{refused}");
-                        sleep(RETRY).await;
+                    let Some(update) = update else { continue };
+                    changes = true;
+                    if let Err(refused) = self.take(update) {
+                        // Everything helps at once, what is too old only later.
+                        changes = !refused.needs_everything();
+                        tracing::warn!("{:#}", anyhow::Error::new(refused));
+                        if changes {
+                            sleep(RETRY).await;
+                        }
                     }
                 }
                 Err(error) if is_refusal(&error) => {
@@ -101,10 +112,9 @@ impl Sync {
                 }
                 Err(error) => {
                     if std::mem::replace(&mut reachable, false) {
-                        let (generation, error) =
-                            (self.tables.generation(), anyhow::Error::new(error));
+                        let error = anyhow::Error::new(error);
                         tracing::warn!(
-                            generation,
+                            generation = after,
                             "cannot fetch routes, going on with the ones in use: {error:#}"
                         );
                     }
@@ -114,16 +124,45 @@ impl Sync {
         }
     }
 
-    /// Swaps first: the deployment waits for that. Keeping the table is for a router that starts
-    /// while the controller is away, and it would lose a moment's change at worst.
-    async fn take(&self, order: RouteTable) -> Result<(), Refused> {
-        self.tables.install(&order)?;
-        let file = self.file.clone();
-        let kept = tokio::task::spawn_blocking(move || keep(&file, &order)).await;
-        if let Err(error) = kept.map_err(anyhow::Error::new).and_then(|kept| kept) {
-            tracing::warn!("the route table is in use but could not be kept on disk: {error:#}");
+    fn take(&self, update: RouteUpdate) -> Result<(), NotTaken> {
+        let changes = self.book().take(update)?;
+        // The book has the same generation, and refuses what is not newer.
+        if let Err(refused) = self.tables.install(&changes) {
+            tracing::error!("{refused}");
         }
         Ok(())
+    }
+
+    /// Keeps each table some time after it came into use: the deployment waits for its use. The
+    /// file is for a router that starts while the controller is away, and a crash before it is
+    /// written loses a moment's change at worst.
+    async fn keep(&self) -> Infallible {
+        let mut swaps = self.tables.swaps();
+        loop {
+            // The sender is in `tables`, so this does not fail.
+            drop(swaps.changed().await);
+            let begun = Instant::now();
+            let (file, whole) = (self.file.clone(), self.book().whole());
+            let kept = tokio::task::spawn_blocking(move || keep(&file, &whole)).await;
+            if let Err(error) = kept.map_err(anyhow::Error::new).and_then(|kept| kept) {
+                tracing::warn!("the route table is in use but not kept on disk: {error:#}");
+            }
+            sleep(begun.elapsed() * KEEP_SHARE).await;
+        }
+    }
+
+    /// Keeps the table of a router that ends.
+    pub(crate) fn keep_last(&self) {
+        if self.tables.generation() > 0
+            && let Err(error) = keep(&self.file, &self.book().whole())
+        {
+            tracing::warn!("the last route table could not be kept on disk: {error:#}");
+        }
+    }
+
+    fn book(&self) -> MutexGuard<'_, RouteBook> {
+        // It takes an update wholly or not at all.
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn report(&self) -> Infallible {
@@ -168,8 +207,8 @@ fn is_refusal(error: &ClientError) -> bool {
 
 /// Writes the table beside the old one and puts it in its place, so that a crash leaves one or the
 /// other. It is not forced to the disk platters: a machine that lost power has lost its pods too.
-fn keep(file: &Path, order: &RouteTable) -> anyhow::Result<()> {
-    let text = serde_json::to_vec(order).context("write the route table as JSON")?;
+fn keep(file: &Path, table: &Whole) -> anyhow::Result<()> {
+    let text = serde_json::to_vec(table).context("write the route table as JSON")?;
     let new = file.with_extension("json.new");
     std::fs::write(&new, text).with_context(|| format!("write {}", new.display()))?;
     std::fs::rename(&new, file).with_context(|| format!("replace {}", file.display()))
@@ -177,7 +216,7 @@ fn keep(file: &Path, order: &RouteTable) -> anyhow::Result<()> {
 
 /// The table that was kept, if there is one that can be read. One that cannot is as good as none,
 /// since the controller has the original.
-pub(crate) fn kept(file: &Path) -> Option<RouteTable> {
+pub(crate) fn kept(file: &Path) -> Option<RouteUpdate> {
     let text = match std::fs::read(file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,

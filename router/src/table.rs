@@ -1,5 +1,6 @@
-//! The route table in the form that requests are matched against. Pure: it is compiled from a
-//! [`RouteTable`] once and then only read.
+//! The route table in the form that requests are matched against. Pure: it is compiled from the
+//! one before and what has changed ([`RouteChanges`]), and then only read. What has not changed is
+//! shared between the two.
 //!
 //! Hosts match exactly, paths by their longest prefix that ends at a `/`. The path is compared as
 //! the client wrote it: `..` and percent escapes are not resolved here, since the pod gets the same
@@ -9,7 +10,7 @@ use std::{borrow::Cow, collections::HashMap, net::SocketAddr, sync::Arc};
 
 use fairway_api::{
     ids::{AppId, DeploymentId, PodId},
-    routes::{self, RouteTable},
+    routes::{self, RouteChanges, RouteKey},
 };
 
 use crate::{
@@ -26,13 +27,13 @@ const HOST_BYTES_MAX: usize = 253;
 pub(crate) struct Table {
     pub(crate) generation: u64,
     /// Per hostname the path routes, longest prefix first.
-    hosts: HashMap<Box<str>, Vec<PathRoute>>,
+    hosts: HashMap<Arc<str>, Vec<Arc<PathRoute>>>,
 }
 
 #[derive(Debug)]
 struct PathRoute {
-    /// Without a final `/`, so that the root is the empty text.
-    prefix: Box<str>,
+    /// As the order names it.
+    path: Box<str>,
     service: Service,
 }
 
@@ -51,6 +52,7 @@ pub(crate) struct Service {
 /// Pods that get a share of the requests.
 #[derive(Debug)]
 pub(crate) struct Canary {
+    pub(crate) deployment: DeploymentId,
     pub(crate) percent: u8,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
 }
@@ -69,10 +71,11 @@ pub(crate) struct Endpoint {
 }
 
 impl Table {
-    /// Compiles an order. `load_of` hands out the one [`Load`] of each pod, `sides_of` the counts
-    /// of each canary's step. Of two routes with the same hostname and path the first counts.
-    pub(crate) fn compile(
-        order: &RouteTable,
+    /// Compiles the next generation. `load_of` hands out the one [`Load`] of each pod, `sides_of`
+    /// the counts of each canary's step.
+    pub(crate) fn with(
+        &self,
+        changes: &RouteChanges,
         meters: &Meters,
         mut load_of: impl FnMut(PodId) -> Arc<Load>,
         mut sides_of: impl FnMut(DeploymentId, u32) -> Arc<Sides>,
@@ -90,34 +93,39 @@ impl Table {
             });
             endpoints.collect()
         };
-        let mut hosts: HashMap<Box<str>, Vec<PathRoute>> = HashMap::new();
-        for route in &order.routes {
-            let order = &route.service;
-            let sides = (order.canary.as_ref()).map(|it| (it, sides_of(it.deployment, it.step)));
-            let stable = sides.as_ref().map(|(_, sides)| &sides.stable);
-            let service = Service {
-                app: order.app,
-                maintenance: order.maintenance,
-                endpoints: compiled(&order.endpoints, stable),
-                canary: sides.as_ref().map(|(canary, sides)| Canary {
-                    percent: canary.percent,
-                    endpoints: compiled(&canary.endpoints, Some(&sides.canary)),
-                }),
-                on_demand: order.on_demand,
-                meter: meters.of(order.app),
-            };
-            let prefix = route.path.trim_end_matches('/').into();
-            hosts
-                .entry(route.hostname.as_str().into())
-                .or_default()
-                .push(PathRoute { prefix, service });
-        }
-        for routes in hosts.values_mut() {
-            // The sort is stable, so the first of two equal prefixes stays the first.
-            routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
+        let mut hosts = self.hosts.clone();
+        for (key, route) in &changes.routes {
+            let host = key.hostname.as_str();
+            let mut routes = hosts.remove(host).unwrap_or_default();
+            routes.retain(|it| *it.path != *key.path);
+            if let Some(route) = route {
+                let order = &route.service;
+                let sides =
+                    (order.canary.as_ref()).map(|it| (it, sides_of(it.deployment, it.step)));
+                let stable = sides.as_ref().map(|(_, sides)| &sides.stable);
+                let service = Service {
+                    app: order.app,
+                    maintenance: order.maintenance,
+                    endpoints: compiled(&order.endpoints, stable),
+                    canary: sides.as_ref().map(|(canary, sides)| Canary {
+                        deployment: canary.deployment,
+                        percent: canary.percent,
+                        endpoints: compiled(&canary.endpoints, Some(&sides.canary)),
+                    }),
+                    on_demand: order.on_demand,
+                    meter: meters.of(order.app),
+                };
+                let path = key.path.as_str().into();
+                routes.push(Arc::new(PathRoute { path, service }));
+                // `/api` and `/api/` are the same prefix; the shorter name counts.
+                routes.sort_by_key(|it| (std::cmp::Reverse(it.prefix().len()), it.path.len()));
+            }
+            if !routes.is_empty() {
+                hosts.insert(host.into(), routes);
+            }
         }
         Self {
-            generation: order.generation,
+            generation: changes.generation,
             hosts,
         }
     }
@@ -129,17 +137,35 @@ impl Table {
         let routes = self.hosts.get(host)?;
         routes
             .iter()
-            .find(|route| covers(&route.prefix, path))
+            .find(|route| covers(route.prefix(), path))
             .map(|route| &route.service)
     }
 
-    /// Every pod that the table names.
-    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        let services = self.hosts.values().flatten().map(|route| &route.service);
-        services.flat_map(|service| {
-            let canary = service.canary.iter().flat_map(|it| &it.endpoints);
-            service.endpoints.iter().chain(canary)
+    /// What stands behind all routes; behind a route each, so one may come twice.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &Service> {
+        self.hosts.values().flatten().map(|route| &route.service)
+    }
+
+    /// The pods that these routes name, as often as they do.
+    pub(crate) fn endpoints_of<'a>(
+        &'a self,
+        keys: impl Iterator<Item = &'a RouteKey>,
+    ) -> impl Iterator<Item = &'a Arc<Endpoint>> {
+        let routes = keys.filter_map(|key| {
+            let routes = self.hosts.get(key.hostname.as_str())?;
+            routes.iter().find(|route| *route.path == *key.path)
+        });
+        routes.flat_map(|route| {
+            let canary = route.service.canary.iter().flat_map(|it| &it.endpoints);
+            route.service.endpoints.iter().chain(canary)
         })
+    }
+}
+
+impl PathRoute {
+    /// Without a final `/`, so that the root is the empty text.
+    fn prefix(&self) -> &str {
+        self.path.trim_end_matches('/')
     }
 }
 

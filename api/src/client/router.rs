@@ -8,18 +8,19 @@ use super::{Client, ClientError};
 use crate::{
     names::RouterName,
     nodes::LONG_POLL_SECS,
-    routes::{RouteTable, RouterStatus, WakeNotice},
+    routes::{RouteUpdate, RouterStatus, WakeNotice},
 };
 
 impl Client {
     /// Waits for a table newer than generation `after`; `None` when there was none for
-    /// [`LONG_POLL_SECS`].
+    /// [`LONG_POLL_SECS`]. With `changes` what is different in it may come alone.
     pub async fn route_table(
         &self,
         router: &RouterName,
         after: u64,
-    ) -> Result<Option<RouteTable>, ClientError> {
-        let path = format!("/internal/routers/{router}/table?after={after}");
+        changes: bool,
+    ) -> Result<Option<RouteUpdate>, ClientError> {
+        let path = format!("/internal/routers/{router}/table?after={after}&changes={changes}");
         self.poll(
             self.request(Method::GET, &path),
             Duration::from_secs(LONG_POLL_SECS),

@@ -14,7 +14,7 @@ use fairway_api::{
     network::NetworkStatus,
     nodes::{Capacity, NodeStatus, PROTOCOL, PROTOCOL_HEADER},
     placement::NodeKind,
-    routes::{RouteTable, RouterStatus},
+    routes::RouterStatus,
     secret::Secret,
     sizes::Resources,
 };
@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::testing::Rig;
+use crate::{routers::table::Touched, testing::Rig};
 
 /// A controller with its cluster port open.
 struct Port {
@@ -488,12 +488,9 @@ async fn a_router_runs_where_an_operator_lets_it() {
     let machine = port.machine("two").await;
     let other = port.machine("three").await;
     let name: RouterName = "two".parse().unwrap();
-    let empty = RouteTable {
-        generation: 1,
-        routes: vec![],
-    };
     let routers = &port.rig.state().routers;
-    routers.table.publish(Arc::new(empty));
+    let empty = routers.table.changed(Touched::default()).unwrap();
+    routers.table.publish(1, empty);
     let app = port.rig.app("shop").await["id"].clone();
     let line = |process: &str| LogLine {
         app: serde_json::from_value(app.clone()).unwrap(),
@@ -503,7 +500,7 @@ async fn a_router_runs_where_an_operator_lets_it() {
         pod: None,
         text: "method=GET".into(),
     };
-    let table = async || machine.client.route_table(&name, 0).await;
+    let table = async || machine.client.route_table(&name, 0, true).await;
     let label = async |value: Value| {
         let patch = json!({ "labels": { "router": value } });
         let admin = &port.rig.admin;
@@ -548,7 +545,7 @@ async fn a_router_runs_where_an_operator_lets_it() {
         refused(machine.client.report_router(&report).await).0,
         ErrorId::Forbidden
     );
-    let theirs = other.client.route_table(&name, 0).await;
+    let theirs = other.client.route_table(&name, 0, true).await;
     assert_eq!(refused(theirs).0, ErrorId::Forbidden);
 
     label(Value::Null).await;

@@ -1,7 +1,9 @@
-//! Our own machines: agents fetch their [`NodePlan`] by long poll and post their [`NodeStatus`].
+//! Our own machines: agents fetch their `NodePlan` by long poll and post their [`NodeStatus`].
+
+mod plan;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -9,18 +11,19 @@ use std::{
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use fairway_api::{
-    ids::PodId,
     images::RegistryAccess,
     metrics::PodUsage,
     names::NodeName,
-    nodes::{Capacity, HEARTBEAT_SECS, NodePlan, NodeStatus},
+    nodes::{Capacity, HEARTBEAT_SECS, NodeStatus},
 };
 use fairway_scheduler::failure::MassFailure;
 
-use super::{Intent, NodeIntent, NodeSeen, Observation, Orchestrator, same_facts};
+use self::plan::Content;
+pub use self::plan::PlanOrder;
+use super::{Intent, NodeSeen, Observation, Orchestrator, same_facts};
 use crate::{
     observed::{Aged, Reports},
-    orders::{Generations, Published},
+    orders::{Generations, Order as _, Published},
     store::{Store, StoreError},
 };
 
@@ -40,9 +43,9 @@ pub struct Cluster {
     reports: Reports<NodeName, Arc<NodeStatus>>,
     /// How far each machine's clock was ahead of ours when it last reported.
     clocks: Mutex<BTreeMap<NodeName, TimeDelta>>,
-    plans: Mutex<BTreeMap<NodeName, Arc<Published<NodePlan>>>>,
     /// What the loop decided last of machines that were lost together.
     held: Mutex<MassFailure>,
+    plans: Mutex<BTreeMap<NodeName, Arc<Published<PlanOrder>>>>,
     /// One row of numbers for all machines: each sees it grow. Only `apply` takes from it.
     generations: tokio::sync::Mutex<Generations>,
 }
@@ -110,12 +113,20 @@ impl Cluster {
     }
 
     /// The orders for one machine. A machine nobody has heard of has none yet.
-    pub fn plan(&self, node: &NodeName) -> Arc<Published<NodePlan>> {
+    pub fn plan(&self, node: &NodeName) -> Arc<Published<PlanOrder>> {
         let mut plans = self
             .plans
             .lock()
             .expect("no code panics while it holds this lock");
         Arc::clone(plans.entry(node.clone()).or_default())
+    }
+
+    /// True for a machine that must be told its orders although they are the same: it has none yet,
+    /// has lost them, or refuses those it was offered as too old.
+    pub fn needs_orders(&self, node: &NodeName) -> bool {
+        let published = self.plan(node);
+        let needs = |newest: Arc<PlanOrder>| newest.is_wanted() || published.is_behind();
+        published.newest().is_none_or(needs)
     }
 
     /// Notes what a machine saw. True when it is news.
@@ -135,9 +146,7 @@ impl Cluster {
     /// alone.
     pub fn keep_own(&self, node: &NodeName, usage: &mut Vec<PodUsage>) {
         let newest = self.plan(node).newest();
-        let own = newest.iter().flat_map(|plan| &plan.pods);
-        let own: HashSet<PodId> = own.map(|pod| pod.id).collect();
-        usage.retain(|it| own.contains(&it.pod));
+        usage.retain(|it| newest.as_ref().is_some_and(|plan| plan.has_pod(it.pod)));
     }
 
     /// How far a machine's clock was ahead of ours when it last reported.
@@ -193,24 +202,46 @@ impl Cluster {
             .expect("no code panics while it holds this lock")
     }
 
+    fn publish(
+        &self,
+        published: &Published<PlanOrder>,
+        node: &NodeName,
+        generation: u64,
+        content: &Content,
+    ) -> anyhow::Result<()> {
+        let order = PlanOrder::new(node, generation, &self.registry, content)
+            .context("write a node's plan as JSON")?;
+        published.publish(Arc::new(order));
+        Ok(())
+    }
+
     fn is_up_to_date(&self, status: &NodeStatus) -> bool {
         self.plan(&status.node)
             .newest()
-            .is_some_and(|plan| plan.generation == status.generation)
+            .is_some_and(|plan| plan.generation() == status.generation)
     }
 }
 
 impl Orchestrator for Cluster {
     async fn apply(&self, intent: Intent) -> anyhow::Result<()> {
-        let (changed, same): (Vec<_>, Vec<_>) = intent
-            .nodes
-            .into_iter()
-            .map(|(node, intent)| (self.plan(&node), node, intent))
-            .partition(|(published, _, intent)| needs(published, intent));
+        let mut changed = Vec::new();
         // A pod that was never in the orders does not leave them either: what its machine reports
         // says already that it is not there.
-        for (_, node, _) in same {
-            self.reports.renew(&node);
+        for node in &intent.same {
+            self.reports.renew(node);
+        }
+        for (node, intent) in intent.nodes {
+            let content = Content::of(&intent).context("write a node's plan as JSON")?;
+            let published = self.plan(&node);
+            match published.newest().filter(|newest| newest.says(&content)) {
+                Some(same) if !published.is_behind() => {
+                    if same.is_wanted() {
+                        self.publish(&published, &node, same.generation(), &content)?;
+                    }
+                    self.reports.renew(&node);
+                }
+                _ => changed.push((published, node, content)),
+            }
         }
         if changed.is_empty() {
             return Ok(());
@@ -226,25 +257,8 @@ impl Orchestrator for Cluster {
             .reserve(&self.store, count, floor)
             .await
             .context("reserve generations of node plans")?;
-        for (published, node, intent) in changed {
-            let NodeIntent {
-                pods,
-                keep_images,
-                network,
-                volumes,
-            } = intent;
-            let generation = generations.take();
-            let registry = self.registry.clone();
-            let plan = NodePlan {
-                node,
-                generation,
-                registry,
-                pods,
-                keep_images,
-                network,
-                volumes,
-            };
-            published.publish(Arc::new(plan));
+        for (published, node, content) in changed {
+            self.publish(&published, &node, generations.take(), &content)?;
         }
         Ok(())
     }
@@ -266,17 +280,6 @@ impl Orchestrator for Cluster {
             silence_counts: self.silence_counts(),
         }
     }
-}
-
-/// True when what was published is not what is wanted, or its machine refuses it as too old.
-fn needs(published: &Published<NodePlan>, intent: &NodeIntent) -> bool {
-    published.is_behind()
-        || published.newest().is_none_or(|plan| {
-            plan.pods != intent.pods
-                || plan.keep_images != intent.keep_images
-                || plan.network != intent.network
-                || plan.volumes != intent.volumes
-        })
 }
 
 /// True when a report says something that the one before did not. Free disk space moves all the

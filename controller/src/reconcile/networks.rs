@@ -6,7 +6,7 @@ use fairway_api::{
     ids::{AppId, PodId},
     names::NodeName,
     network::{NetworkPlan, NetworkStatus},
-    pods::{PodSpec, PodStatus},
+    pods::PodStatus,
 };
 
 use super::world::World;
@@ -103,18 +103,18 @@ impl World {
         network::related(app, reach, &self.networks.admitted_to)
     }
 
-    /// What a machine with these pods has to know; `None` if it has no subnet.
+    /// What a machine with pods of these apps has to know; `None` if it has no subnet.
     pub(super) fn network_plan(
         &self,
         state: &AppState,
         node: &NodeName,
-        pods: &[PodSpec],
+        apps: impl Iterator<Item = AppId>,
     ) -> Option<NetworkPlan> {
         let config = &state.config;
         let host_ports = [config.router_http_port];
         let book = &self.networks.book;
         let mut plan = book.plan(node, &config.network_choice(), &host_ports)?;
-        let here: BTreeSet<AppId> = pods.iter().map(|pod| pod.app).collect();
+        let here: BTreeSet<AppId> = apps.collect();
         let apps: BTreeSet<AppId> = here.into_iter().flat_map(|app| self.related(app)).collect();
         let apps = apps.into_iter().filter_map(|id| {
             let (app, known) = (self.planner.snapshot().apps.get(&id)?, self.apps.get(&id)?);

@@ -1,6 +1,8 @@
 //! From pods to the orders for machines. Everything cached here is immutable: a release, a version
 //! of config vars, the spec of a pod.
 
+mod outline;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -17,6 +19,7 @@ use fairway_api::{
 };
 use fairway_scheduler::snapshot::{App, Pod, PodIntent, PodKind};
 
+use self::outline::Outline;
 use super::{load::Known, world::World};
 use crate::{
     config_vars::{self, ConfigVarsError},
@@ -48,7 +51,13 @@ pub(super) struct Specs {
     configs: HashMap<AppId, BTreeMap<u64, Arc<ConfigVars>>>,
     /// By app: which release served when the list was made.
     kept_images: HashMap<AppId, (ReleaseId, Vec<ImageRef>)>,
+    /// By machine: what its newest orders were made from.
+    told: HashMap<NodeName, Outline>,
 }
+
+/// What the orders of machines were made from that are to be told.
+#[derive(Debug, Default)]
+pub(super) struct Outlines(Vec<(NodeName, Option<Outline>)>);
 
 impl Specs {
     /// A release, for what never changes of it: its status here may be an old one.
@@ -67,35 +76,68 @@ impl Specs {
         Ok(release)
     }
 
-    /// What these machines should run.
+    /// What these machines should run. Orders are made only where they are others than were told,
+    /// or are needed again.
     pub(super) async fn intent(
         &mut self,
         state: &AppState,
         world: &World,
         nodes: &BTreeSet<NodeName>,
-    ) -> anyhow::Result<Intent> {
-        let mut intent = Intent::default();
+    ) -> anyhow::Result<(Intent, Outlines)> {
+        let (mut intent, mut outlines) = (Intent::default(), Outlines::default());
         let known = &world.planner.snapshot().nodes;
         for node in nodes.iter().filter(|node| known.contains_key(*node)) {
-            let mut orders = NodeIntent::default();
-            for (app, pod) in world.planner.pods_on(node) {
-                if pod.intent == PodIntent::Stopping {
+            let pods = world.planner.pods_on(node);
+            let pods: Vec<_> = pods
+                .filter(|(_, pod)| pod.intent != PodIntent::Stopping)
+                .collect();
+            let network = world.network_plan(state, node, pods.iter().map(|(app, _)| app.id));
+            let volumes = world.volume_orders(node);
+            // What a pod mounts follows from how its app's volumes are, too.
+            let mounts = pods.iter().any(|(app, _)| {
+                let known = world.apps.get(&app.id);
+                known.is_some_and(|known| !known.volumes.is_empty())
+            });
+            let mut outline = match mounts {
+                true => None,
+                false => outline::of(&pods, network.as_ref(), &volumes),
+            };
+            let is_told = outline.is_some() && self.told.get(node) == outline.as_ref();
+            if is_told && !state.cluster.needs_orders(node) {
+                intent.same.insert(node.clone());
+                continue;
+            }
+            let mut orders = NodeIntent {
+                network,
+                volumes,
+                ..NodeIntent::default()
+            };
+            for (app, pod) in pods {
+                let Some(spec) = self.spec(state, world, app, pod).await? else {
+                    outline = None;
                     continue;
-                }
-                if let Some(spec) = self.spec(state, world, app, pod).await? {
-                    orders.pods.push(spec);
-                    for image in self.kept_images(state, app).await? {
-                        if !orders.keep_images.contains(image) {
-                            orders.keep_images.push(image.clone());
-                        }
+                };
+                orders.pods.push(spec);
+                for image in self.kept_images(state, app).await? {
+                    if !orders.keep_images.contains(image) {
+                        orders.keep_images.push(image.clone());
                     }
                 }
             }
-            orders.network = world.network_plan(state, node, &orders.pods);
-            orders.volumes = world.volume_orders(node);
             intent.nodes.insert(node.clone(), orders);
+            outlines.0.push((node.clone(), outline));
         }
-        Ok(intent)
+        Ok((intent, outlines))
+    }
+
+    /// Notes what machines were told.
+    pub(super) fn note_told(&mut self, outlines: Outlines) {
+        for (node, outline) in outlines.0 {
+            match outline {
+                Some(outline) => self.told.insert(node, outline),
+                None => self.told.remove(&node),
+            };
+        }
     }
 
     /// The spec of a pod; `None`, and a line in the log, if its secrets cannot be opened.

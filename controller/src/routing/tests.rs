@@ -61,10 +61,13 @@ fn routes_of(pods: Vec<Pod>, edge: &Edge) -> Vec<Route> {
     let mut routing = Routing::default();
     routing.claim(APP, &[], &edge.hostnames);
     routing.set(&app, edge);
-    assert!(routing.take_changed());
+    let touched = routing.take_touched();
+    assert!(touched.is_whole);
     routing.set(&app, edge);
-    assert!(!routing.take_changed(), "the same once more is no change");
-    routing.routes()
+    let again = routing.take_touched();
+    assert!(again.routes.is_empty(), "the same once more is no change");
+    assert!(!again.is_whole);
+    touched.routes.into_values().flatten().collect()
 }
 
 fn edge() -> Edge {
@@ -132,7 +135,24 @@ fn an_app_without_ready_pods_keeps_its_routes() {
 fn a_hostname_of_no_app_has_no_route() {
     let mut routing = Routing::default();
     routing.claim(APP, &[], &edge().hostnames);
-    assert_eq!(routing.routes(), []);
+    let touched = routing.take_touched().routes;
+    assert_eq!(touched.len(), 2);
+    assert!(touched.values().all(Option::is_none));
+}
+
+#[test]
+fn hostnames_that_change_hands_are_touched_on_both_sides() {
+    let (one, two): (Vec<Hostname>, Vec<Hostname>) = (
+        vec!["one.test".parse().unwrap()],
+        vec!["two.test".parse().unwrap()],
+    );
+    let mut routing = Routing::default();
+    routing.claim(APP, &[], &one);
+    drop(routing.take_touched());
+    routing.claim(APP, &one, &two);
+    let touched = routing.take_touched().routes;
+    let names: Vec<_> = touched.keys().map(|key| key.hostname.as_str()).collect();
+    assert_eq!(names, ["one.test", "two.test"]);
 }
 
 #[test]

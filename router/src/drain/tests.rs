@@ -9,14 +9,22 @@ use std::{
 
 use fairway_api::{
     ids::{AppId, DeploymentId, PodId},
-    routes::{Canary, Endpoint, Route, RouteTable, Service},
+    routes::{Canary, Endpoint, Route, RouteChanges, Service},
 };
 use futures_util::FutureExt as _;
 
 use super::{InFlight, Refused, Tables};
 use crate::{balance::Random, failure::Failure};
 
-fn order(generation: u64, pods: &[u128]) -> RouteTable {
+fn order(generation: u64, pods: &[u128]) -> RouteChanges {
+    let route = route("shop.localhost", pods);
+    RouteChanges {
+        generation,
+        routes: [(route.key(), Some(route))].into(),
+    }
+}
+
+fn route(host: &str, pods: &[u128]) -> Route {
     let endpoints = pods.iter().map(|pod| Endpoint {
         pod: PodId::from_u128(*pod),
         name: format!("web.{pod}"),
@@ -32,14 +40,10 @@ fn order(generation: u64, pods: &[u128]) -> RouteTable {
         endpoints: endpoints.collect(),
         canary: None,
     };
-    let route = Route {
-        hostname: "shop.localhost".parse().unwrap(),
+    Route {
+        hostname: host.parse().unwrap(),
         path: "/".into(),
         service,
-    };
-    RouteTable {
-        generation,
-        routes: vec![route],
     }
 }
 
@@ -117,15 +121,66 @@ fn a_pod_that_comes_back_keeps_its_count() {
     assert!(matches!(choose(&tables), Err(Failure::NoPods)));
 }
 
-fn canary(generation: u64, step: u32) -> RouteTable {
-    let mut table = order(generation, &[1]);
-    table.routes[0].service.canary = Some(Canary {
+fn canary(generation: u64, step: u32) -> RouteChanges {
+    let mut route = route("shop.localhost", &[1]);
+    route.service.canary = Some(Canary {
         deployment: DeploymentId::from_u128(9),
         step,
         percent: 50,
-        endpoints: order(generation, &[2]).routes[0].service.endpoints.clone(),
+        endpoints: self::route("shop.localhost", &[2]).service.endpoints,
     });
-    table
+    RouteChanges {
+        generation,
+        routes: [(route.key(), Some(route))].into(),
+    }
+}
+
+#[test]
+fn a_pod_leaves_with_the_last_route_that_names_it() {
+    let tables = Tables::new();
+    let (shop, www) = (route("shop.localhost", &[1]), route("www.localhost", &[1]));
+    let install = |generation, routes: &[(&Route, bool)]| {
+        let change =
+            |(route, there): &(&Route, bool)| (route.key(), there.then(|| (*route).clone()));
+        let routes = routes.iter().map(change).collect();
+        tables
+            .install(&RouteChanges { generation, routes })
+            .unwrap();
+    };
+    install(1, &[(&shop, true), (&www, true)]);
+    let open = choose(&tables).unwrap();
+    install(2, &[(&www, false)]);
+    assert_eq!(tables.report().1, draining(&[]));
+    assert!(tables.names(PodId::from_u128(1)));
+    // Nothing happens to a route that is not told of.
+    install(3, &[]);
+    assert!(tables.names(PodId::from_u128(1)));
+    install(4, &[(&shop, false)]);
+    assert_eq!(tables.report().1, draining(&[(1, 1)]));
+    drop(open);
+    assert_eq!(tables.report().1, draining(&[]));
+    assert!(!tables.names(PodId::from_u128(1)));
+}
+
+#[test]
+fn a_canary_counts_on_while_other_routes_change() {
+    let tables = Tables::new();
+    tables.install(&canary(1, 0)).unwrap();
+    choose(&tables)
+        .unwrap()
+        .endpoint()
+        .counts
+        .as_ref()
+        .unwrap()
+        .failed();
+    let other = route("docs.localhost", &[7]);
+    let changes = RouteChanges {
+        generation: 2,
+        routes: [(other.key(), Some(other))].into(),
+    };
+    tables.install(&changes).unwrap();
+    let (_, tally) = tables.canaries().pop_first().unwrap();
+    assert_eq!(tally.stable.errors + tally.canary.errors, 1);
 }
 
 #[test]

@@ -25,6 +25,7 @@ use fairway_api::{
     routes::{RouteTable, RouterStatus, WakeNotice},
     secret::Secret,
 };
+use serde_json::Value;
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
@@ -42,6 +43,8 @@ const LONG_POLL: Duration = Duration::from_millis(400);
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) table: watch::Sender<RouteTable>,
+    /// What whoever has an older table is told when it asks for changes.
+    pub(crate) changes: watch::Sender<Option<Value>>,
     pub(crate) reports: watch::Sender<Vec<RouterStatus>>,
     pub(crate) wakes: watch::Sender<Vec<WakeNotice>>,
     pub(crate) lines: watch::Sender<Vec<LogLine>>,
@@ -211,12 +214,13 @@ fn authorised(headers: &HeaderMap) -> bool {
 #[derive(serde::Deserialize)]
 struct After {
     after: u64,
+    changes: bool,
 }
 
 async fn table(
     State(state): State<Arc<Known>>,
     Path(router): Path<String>,
-    Query(After { after }): Query<After>,
+    Query(After { after, changes }): Query<After>,
     headers: HeaderMap,
 ) -> Response {
     assert_eq!(router, "edge-1");
@@ -227,19 +231,23 @@ async fn table(
     let mut unwanted = state.wants_none.subscribe();
     let refused = async { unwanted.wait_for(|unwanted| *unwanted).await.is_ok() };
     let any = state.ignores_after.load(SeqCst);
-    let mut tables = state.table.subscribe();
+    let (mut tables, mut told) = (state.table.subscribe(), state.changes.subscribe());
     let newer = tables.wait_for(|table| any || table.generation > after);
-    tokio::select! {
-        biased;
-        true = refused => {
-            let error = ApiError::new(ErrorId::Removed, "edge-1 was removed from the cluster.");
-            (StatusCode::FORBIDDEN, Json(error)).into_response()
+    let is_newer = |told: &Value| changes && told["generation"].as_u64() > Some(after);
+    let told = told.wait_for(|told| told.as_ref().is_some_and(is_newer));
+    let answer = async {
+        tokio::select! {
+            biased;
+            true = refused => {
+                let error = ApiError::new(ErrorId::Removed, "edge-1 was removed from the cluster.");
+                (StatusCode::FORBIDDEN, Json(error)).into_response()
+            }
+            told = told => Json(told.unwrap().clone()).into_response(),
+            table = newer => Json(table.unwrap().clone()).into_response(),
         }
-        newer = timeout(LONG_POLL, newer) => match newer {
-            Ok(table) => Json(table.unwrap().clone()).into_response(),
-            Err(_) => StatusCode::NO_CONTENT.into_response(),
-        },
-    }
+    };
+    let none = StatusCode::NO_CONTENT.into_response();
+    timeout(LONG_POLL, answer).await.unwrap_or(none)
 }
 
 async fn status(

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use fairway_api::routes::RouteTable;
+use fairway_api::routes::{RouteTable, RouterStatus, RoutesDigest};
 use tokio::sync::Notify;
 
 use crate::{
@@ -126,6 +126,36 @@ async fn an_older_table_is_refused() {
     assert_eq!(get(edge.address, "shop.localhost", "/").await.body, "two");
     edge.install(8, vec![shop(&[(1, one.address)])]).await;
     assert_eq!(get(edge.address, "shop.localhost", "/").await.body, "one");
+}
+
+#[tokio::test]
+async fn changes_are_taken_alone_and_wrong_ones_answered_by_everything() {
+    let (one, two) = (Pod::start("one").await, Pod::start("two").await);
+    let edge = Edge::shop(&[(1, one.address)]).await;
+    let route = serde_json::to_value(shop(&[(2, two.address)])).unwrap();
+    let right = RoutesDigest::of(&serde_json::value::to_raw_value(&route).unwrap());
+    let tell = |generation: u64, since: u64, digest: RoutesDigest| {
+        let changes = serde_json::json!({
+            "generation": generation, "since": since, "routes": [route], "digest": digest,
+        });
+        edge.controller.state.changes.send_replace(Some(changes));
+    };
+    tell(2, 1, right);
+    let wanted = |generation| move |report: &RouterStatus| report.generation == generation;
+    edge.controller.report("of the changes", wanted(2)).await;
+    assert_eq!(get(edge.address, "shop.localhost", "/").await.body, "two");
+    // Changes that do not fit what it has, and changes that lead elsewhere: it asks for everything.
+    for (generation, since, digest) in [(4, 3, right), (6, 4, RoutesDigest::default())] {
+        edge.controller.state.table.send_replace(RouteTable {
+            generation: 1,
+            routes: vec![],
+        });
+        tell(generation, since, digest);
+        edge.controller.polled(1).await;
+        edge.install(generation, vec![shop(&[(1, one.address)])])
+            .await;
+        assert_eq!(get(edge.address, "shop.localhost", "/").await.body, "one");
+    }
 }
 
 #[tokio::test]

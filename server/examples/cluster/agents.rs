@@ -7,20 +7,23 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::Utc;
 use fairway_api::{
     client::Client,
     ids::PodId,
+    machines::NodeFacts,
     names::{AppName, NodeName},
     network::NetworkStatus,
     nodes::{Capacity, HEARTBEAT_SECS, NodePlan, NodeStatus},
+    placement::{NodeKind, ZONE_LABEL},
     pods::{PodPhase, PodStatus},
-    routes::RouterStatus,
+    routes::{RouteBook, RouterStatus},
     sizes::Resources,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::controller::token;
+use super::controller::{node, token};
 
 const GIB: u64 = 1 << 30;
 
@@ -81,14 +84,24 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    pub(crate) fn new(
-        number: usize,
-        name: NodeName,
-        client: &Client,
-        running: &Arc<Running>,
-    ) -> Self {
+    pub(crate) fn new(number: usize, zone: &str, client: &Client, running: &Arc<Running>) -> Self {
+        let name: NodeName = node(number).parse().expect("a valid name");
+        let labels = [(ZONE_LABEL, zone)].map(|(key, value)| {
+            (
+                key.parse().expect("a valid label"),
+                value.parse().expect("a valid value"),
+            )
+        });
+        let facts = NodeFacts {
+            kind: NodeKind::Vm,
+            kernel: "6.1.0".into(),
+            version: "0.1.0".into(),
+            labels: labels.into(),
+            host_paths: vec![],
+            clock: Utc::now(),
+        };
         let status = NodeStatus {
-            facts: None,
+            facts: Some(facts),
             node: name.clone(),
             generation: 0,
             capacity: Capacity {
@@ -133,7 +146,7 @@ impl Agent {
     }
 
     async fn obey(&mut self) -> anyhow::Result<()> {
-        self.client.report_node(&self.status).await?;
+        self.report().await?;
         loop {
             let (client, name) = (self.client.clone(), self.name.clone());
             let after = self.status.generation;
@@ -143,9 +156,7 @@ impl Agent {
                 let beat = Duration::from_secs(HEARTBEAT_SECS);
                 match tokio::time::timeout(beat, &mut poll).await {
                     Ok(plan) => break plan?,
-                    Err(_) => {
-                        self.client.report_node(&self.status).await?;
-                    }
+                    Err(_) => self.report().await?,
                 }
             };
             if let Some(plan) = plan {
@@ -165,7 +176,7 @@ impl Agent {
             .enumerate()
             .map(|(index, pod)| self.started(index, pod.id))
             .collect();
-        self.client.report_node(&self.status).await?;
+        self.report().await?;
         let at = Instant::now();
         let started = plan
             .pods
@@ -180,6 +191,14 @@ impl Agent {
                 (pod.id, started)
             });
         self.running.update(started.collect(), &stopped);
+        Ok(())
+    }
+
+    async fn report(&mut self) -> anyhow::Result<()> {
+        if let Some(facts) = &mut self.status.facts {
+            facts.clock = Utc::now();
+        }
+        self.client.report_node(&self.status).await?;
         Ok(())
     }
 
@@ -204,22 +223,26 @@ impl Agent {
 pub(crate) async fn route(client: Client) -> anyhow::Result<()> {
     let name: fairway_api::names::RouterName = "r1".parse()?;
     let client = client.with_token(token("router", "r1"));
-    let mut generation = 0;
+    let (mut book, mut changes) = (RouteBook::default(), true);
     loop {
         let status = RouterStatus {
             router: name.clone(),
-            generation,
+            generation: book.generation(),
             draining: BTreeMap::new(),
             canaries: BTreeMap::new(),
             traffic: BTreeMap::new(),
         };
         client.report_router(&status).await?;
-        let poll = client.route_table(&name, generation);
+        let poll = client.route_table(&name, book.generation(), changes);
         let beat = Duration::from_secs(HEARTBEAT_SECS);
-        if let Ok(table) = tokio::time::timeout(beat, poll).await
-            && let Some(table) = table?
+        if let Ok(update) = tokio::time::timeout(beat, poll).await
+            && let Some(update) = update?
         {
-            generation = table.generation;
+            changes = match book.take(update) {
+                Ok(_) => true,
+                Err(why) if why.needs_everything() => false,
+                Err(why) => return Err(why.into()),
+            };
         }
     }
 }

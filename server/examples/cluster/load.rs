@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
+    str::FromStr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -24,12 +25,12 @@ use fairway_api::{
     secret::Secret,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     agents::{self, Agent, Pod, Running},
     controller::{ADMIN, PASSWORD, node, token},
-    measured::{Cpu, Times, memory_mb},
+    measured::{self, Cpu, Figures, Times, memory_mb},
 };
 
 /// How many users call the API at once.
@@ -43,35 +44,69 @@ const SCALED_BY: u32 = 5;
 /// How long the cluster is watched doing nothing.
 const IDLE: Duration = Duration::from_secs(20);
 
+/// In how many zones the machines stand.
+const ZONES: usize = 20;
+
 /// What to measure with.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// Machines
-    #[arg(long, default_value_t = 1_000)]
-    nodes: usize,
-    /// Pods in all
-    #[arg(long, default_value_t = 30_000)]
-    pods: usize,
+    /// Machines and pods in all, as `1000:30000`; one after another
+    #[arg(required = true)]
+    sizes: Vec<Size>,
     /// Pods of each app
     #[arg(long, default_value_t = 50)]
     per_app: u32,
 }
 
+/// How large a cluster is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    nodes: usize,
+    pods: usize,
+}
+
+impl FromStr for Size {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (nodes, pods) = text.split_once(':').context("write MACHINES:PODS")?;
+        Ok(Self {
+            nodes: nodes.parse()?,
+            pods: pods.parse()?,
+        })
+    }
+}
+
 impl Load {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let mut all = Vec::new();
+        for size in &self.sizes {
+            all.push(self.measure_one(*size).await?);
+            println!();
+        }
+        let names: Vec<String> = self
+            .sizes
+            .iter()
+            .map(|size| format!("{} / {}", size.nodes, size.pods))
+            .collect();
+        measured::compare(&names, &all);
+        Ok(())
+    }
+
+    async fn measure_one(&self, size: Size) -> anyhow::Result<Figures> {
         let data = tempfile::tempdir()?;
         let mut controller = Command::new(std::env::current_exe()?)
-            .args(["controller", "--nodes", &self.nodes.to_string(), "--data"])
+            .args(["controller", "--nodes", &size.nodes.to_string(), "--data"])
             .arg(data.path())
             .stdout(Stdio::piped())
             .spawn()?;
-        let outcome = self.measure(&mut controller).await;
+        let outcome = self.measure(size, &mut controller).await;
         controller.kill()?;
         controller.wait()?;
         outcome
     }
 
-    async fn measure(&self, controller: &mut Child) -> anyhow::Result<()> {
+    async fn measure(&self, size: Size, controller: &mut Child) -> anyhow::Result<Figures> {
         let stdout = controller
             .stdout
             .take()
@@ -79,27 +114,32 @@ impl Load {
         let mut address = String::new();
         BufReader::new(stdout).read_line(&mut address)?;
         let client = Client::new(address.trim().parse()?, None);
-        let bench = Bench {
+        let mut bench = Bench {
             pid: controller.id(),
             admin: log_in(&client, &ADMIN.parse()?).await?,
             builder: client.with_token(token("builder", "b1")),
             running: Arc::default(),
+            figures: Figures::default(),
             client,
         };
-        let stops = bench.join(self.nodes)?;
-        let count = self.pods.div_ceil(self.per_app as usize);
+        let stops = bench.join(size.nodes);
+        // However it ends, the next size has the processors for itself.
+        let guards = stops.iter().map(|stop| stop.clone().drop_guard());
+        let _stop: Vec<DropGuard> = guards.collect();
+        let count = size.pods.div_ceil(self.per_app as usize);
         println!(
             "{} machines, {} pods of {count} apps",
-            self.nodes, self.pods
+            size.nodes, size.pods
         );
         let apps = bench.make_apps(count).await?;
         bench.fill(&apps, self.per_app).await?;
         bench.idle().await;
         bench.scale_alone(&apps, self.per_app).await?;
         bench.deploy_everything(&apps).await?;
-        bench.lose_machines(&stops, 1).await;
-        bench.lose_machines(&stops[1..], self.nodes / 20).await;
-        Ok(())
+        bench.lose(&stops, "machine", &[0]).await;
+        let zone: Vec<usize> = (1..size.nodes).step_by(ZONES).collect();
+        bench.lose(&stops, "zone", &zone).await;
+        Ok(bench.figures)
     }
 }
 
@@ -109,6 +149,7 @@ struct Bench {
     admin: Client,
     builder: Client,
     running: Arc<Running>,
+    figures: Figures,
 }
 
 async fn log_in(client: &Client, email: &Email) -> anyhow::Result<Client> {
@@ -125,24 +166,25 @@ async fn log_in(client: &Client, email: &Email) -> anyhow::Result<Client> {
 
 impl Bench {
     /// Starts the router and the agents; each stops when its token is cancelled.
-    fn join(&self, nodes: usize) -> anyhow::Result<Vec<CancellationToken>> {
+    fn join(&self, nodes: usize) -> Vec<CancellationToken> {
+        let end = CancellationToken::new();
         let router = agents::route(self.client.clone());
-        tokio::spawn(async move {
+        tokio::spawn(end.clone().run_until_cancelled_owned(async move {
             if let Err(error) = router.await {
                 eprintln!("the router: {error:#}");
             }
-        });
-        let mut stops = Vec::with_capacity(nodes);
-        for number in 0..nodes {
-            let agent = Agent::new(number, node(number).parse()?, &self.client, &self.running);
+        }));
+        let agents = (0..nodes).map(|number| {
+            let zone = format!("z{}", number % ZONES);
+            let agent = Agent::new(number, &zone, &self.client, &self.running);
             let stop = CancellationToken::new();
             tokio::spawn(agent.run(stop.clone()));
-            stops.push(stop);
-        }
-        Ok(stops)
+            stop
+        });
+        agents.chain([end]).collect()
     }
 
-    async fn make_apps(&self, count: usize) -> anyhow::Result<Vec<AppName>> {
+    async fn make_apps(&mut self, count: usize) -> anyhow::Result<Vec<AppName>> {
         let from = Instant::now();
         let apps: Vec<AppName> = (0..count)
             .map(|number| format!("app-{number}").parse())
@@ -158,7 +200,8 @@ impl Bench {
             }
         }
         self.running.until(|pods| pods.len() >= count).await;
-        println!("made and deployed in {:.1} s", from.elapsed().as_secs_f64());
+        let secs = from.elapsed().as_secs_f64();
+        println!("made and deployed in {secs:.1} s");
         Ok(apps)
     }
 
@@ -242,37 +285,39 @@ impl Bench {
     }
 
     /// Scales every app to its full count, all at once.
-    async fn fill(&self, apps: &[AppName], count: u32) -> anyhow::Result<()> {
+    async fn fill(&mut self, apps: &[AppName], count: u32) -> anyhow::Result<()> {
         let wanted = apps.len() * count as usize;
         let before = self.running.all().len();
         let (from, cpu) = (Instant::now(), Cpu::of(self.pid));
         let asked = self.for_each(apps, |app| self.scale(app, count));
         let (asked, ()) = tokio::join!(asked, self.running.until(|pods| pods.len() >= wanted));
         let secs = from.elapsed().as_secs_f64();
+        let rate = (wanted - before) as f64 / secs;
+        self.figures
+            .add("request to running, all apps", "pods/s", rate);
         println!(
             "scaled all up:        {:.1} s, {:.0} pods/s from request to running; API {}; controller {:.0} % CPU",
             secs,
-            (wanted - before) as f64 / secs,
+            rate,
             asked?.line(),
             cpu.percent()
         );
         Ok(())
     }
 
-    async fn idle(&self) {
+    async fn idle(&mut self) {
         // What was just done still settles: reports, routes.
         tokio::time::sleep(Duration::from_secs(5)).await;
         let cpu = Cpu::of(self.pid);
         tokio::time::sleep(IDLE).await;
-        println!(
-            "steady:               controller {:.1} % of a core, {} MB",
-            cpu.percent(),
-            memory_mb(self.pid)
-        );
+        let (percent, memory) = (cpu.percent(), memory_mb(self.pid));
+        self.figures.add("steady, of a core", "%", percent);
+        self.figures.add("steady, memory", "MB", memory as f64);
+        println!("steady:               controller {percent:.1} % of a core, {memory} MB");
     }
 
     /// One scaling after another: the time from the request until the last of its pods runs.
-    async fn scale_alone(&self, apps: &[AppName], count: u32) -> anyhow::Result<()> {
+    async fn scale_alone(&mut self, apps: &[AppName], count: u32) -> anyhow::Result<()> {
         let api = ApiProbe::start(self.admin.clone(), apps.to_vec());
         let (mut starts, mut asked) = (Times::default(), Times::default());
         for number in 0..SCALINGS {
@@ -297,21 +342,22 @@ impl Bench {
         }
         println!("scale to running:     p50 / p99 / max {}", starts.line());
         println!("  its API calls:      p50 / p99 / max {}", asked.line());
-        println!(
-            "  other API calls:    p50 / p99 / max {}",
-            api.stop().line()
-        );
+        let others = api.stop();
+        println!("  other API calls:    p50 / p99 / max {}", others.line());
+        self.figures.add_times("pod start", &starts);
+        self.figures.add_times("API", &others);
         Ok(())
     }
 
     /// A config change of every app: every pod is replaced.
-    async fn deploy_everything(&self, apps: &[AppName]) -> anyhow::Result<()> {
+    async fn deploy_everything(&mut self, apps: &[AppName]) -> anyhow::Result<()> {
         let old: BTreeSet<_> = self.running.all().into_keys().collect();
         let api = ApiProbe::start(self.admin.clone(), apps.to_vec());
         let (from, cpu) = (Instant::now(), Cpu::of(self.pid));
+        let admin = &self.admin;
         let asked = self.for_each(apps, |app| async move {
             let patch: ConfigPatch = serde_json::from_str(r#"{"GREETING":"hello"}"#)?;
-            self.admin.update_config_vars(app, &patch).await?;
+            admin.update_config_vars(app, &patch).await?;
             Ok(())
         });
         let replaced = self
@@ -319,24 +365,27 @@ impl Bench {
             .until(|pods| pods.keys().all(|id| !old.contains(id)));
         let (asked, ()) = tokio::join!(asked, replaced);
         let secs = from.elapsed().as_secs_f64();
+        let (rate, memory) = (old.len() as f64 / secs, memory_mb(self.pid));
         println!(
             "rollout of everything: {:.1} s, {:.0} pods/s; API {}; controller {:.0} % CPU, {} MB",
             secs,
-            old.len() as f64 / secs,
+            rate,
             asked?.line(),
             cpu.percent(),
-            memory_mb(self.pid)
+            memory
         );
-        println!(
-            "  other API calls:    p50 / p99 / max {}",
-            api.stop().line()
-        );
+        let others = api.stop();
+        println!("  other API calls:    p50 / p99 / max {}", others.line());
+        self.figures.add("rollout of everything", "pods/s", rate);
+        self.figures.add("rollout, memory", "MB", memory as f64);
+        self.figures.add_times("rollout, API", &others);
         Ok(())
     }
 
-    /// Power fails on some machines: from the first pod that is replaced elsewhere to the last.
-    async fn lose_machines(&self, stops: &[CancellationToken], count: usize) {
-        let names: BTreeSet<_> = (0..count).map(node).collect();
+    /// Power fails on these machines: from the first pod that is replaced elsewhere, which is the
+    /// decision, to the last.
+    async fn lose(&mut self, stops: &[CancellationToken], what: &str, machines: &[usize]) {
+        let names: BTreeSet<_> = machines.iter().map(|number| node(*number)).collect();
         let all = self.running.all();
         let lost = all
             .values()
@@ -344,7 +393,7 @@ impl Bench {
             .count();
         let known: BTreeSet<_> = all.into_keys().collect();
         let from = Instant::now();
-        stops.iter().take(count).for_each(CancellationToken::cancel);
+        machines.iter().for_each(|number| stops[*number].cancel());
         let new = |pods: &BTreeMap<_, Pod>| -> Vec<Instant> {
             let new = pods.iter().filter(|(id, _)| !known.contains(id));
             new.map(|(_, pod)| pod.at).collect()
@@ -355,10 +404,18 @@ impl Bench {
         let (Some(first), Some(last)) = (times.first(), times.last()) else {
             return;
         };
+        let took = (*last - *first).as_secs_f64() * 1e3;
         println!(
-            "lost {count} machines with {lost} pods: first runs elsewhere after {:.1} s, last {:.0} ms later",
+            "lost a {what} ({} of the machines) with {lost} pods: first runs elsewhere after {:.1} s, last {took:.0} ms later",
+            machines.len(),
             (*first - from).as_secs_f64(),
-            (*last - *first).as_secs_f64() * 1e3
+        );
+        self.figures
+            .add(&format!("lost {what}, pods"), "", lost as f64);
+        self.figures.add(
+            &format!("lost {what}, all elsewhere after the first"),
+            "ms",
+            took,
         );
     }
 

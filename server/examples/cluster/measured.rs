@@ -82,3 +82,51 @@ pub(crate) fn memory_mb(pid: u32) -> u64 {
     let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     kib.unwrap_or_default() / 1024
 }
+
+/// What was found for one size of cluster, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Figures(Vec<(String, &'static str, f64)>);
+
+impl Figures {
+    pub(crate) fn add(&mut self, name: &str, unit: &'static str, value: f64) {
+        self.0.push((name.to_owned(), unit, value));
+    }
+
+    /// Median and the time that 99 of 100 stay below.
+    pub(crate) fn add_times(&mut self, name: &str, times: &Times) {
+        for percent in [50, 99] {
+            let millis = times.percentile(percent).as_secs_f64() * 1e3;
+            self.add(&format!("{name}, p{percent}"), "ms", millis);
+        }
+    }
+}
+
+/// Prints the figures of all sizes side by side, and how many times the last is the first.
+pub(crate) fn compare(sizes: &[String], all: &[Figures]) {
+    let (Some(first), Some(last)) = (all.first(), all.last()) else {
+        return;
+    };
+    let cells = |values: &mut dyn Iterator<Item = String>| -> String {
+        values.map(|value| format!("{value:>16}")).collect()
+    };
+    let growth = |text: String| {
+        if all.len() > 1 {
+            format!("{text:>10}")
+        } else {
+            String::new()
+        }
+    };
+    println!(
+        "{:<46}{}{}",
+        "machines / pods",
+        cells(&mut sizes.iter().cloned()),
+        growth("growth".into())
+    );
+    for (index, (name, unit, from)) in first.0.iter().enumerate() {
+        let values = all.iter().filter_map(|figures| figures.0.get(index));
+        let mut values = values.map(|(_, _, value)| format!("{value:.0} {unit}"));
+        let to = last.0.get(index).map_or(f64::NAN, |(_, _, value)| *value);
+        let grown = growth(format!("x {:.1}", to / from));
+        println!("{name:<46}{}{grown}", cells(&mut values));
+    }
+}

@@ -1,12 +1,12 @@
 //! Orders for nodes, by long poll, and what their agents saw.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
     body::Body,
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -39,6 +39,9 @@ const STATUS_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most bytes of a text that only people read.
 const FACT_BYTES_MAX: usize = 200;
 
+/// The type of what is written as JSON elsewhere.
+pub(super) const JSON: &str = "application/json";
+
 /// The routes of this file.
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
@@ -48,25 +51,36 @@ pub(super) fn routes() -> Router<AppState> {
 
 /// What a receiver of orders has.
 #[derive(Debug, Deserialize)]
-pub(super) struct After {
+struct After {
     /// Its generation; 0 before the first.
     #[serde(default)]
     after: u64,
 }
 
-impl After {
-    pub(super) fn generation(&self) -> u64 {
-        self.after
-    }
-}
-
 async fn plan(
     State(state): State<AppState>,
     OwnNode(node): OwnNode,
-    Query(after): Query<After>,
+    Query(After { after }): Query<After>,
 ) -> Response {
-    let behind = || state.wake.orders(&node);
-    newer(&state, &state.cluster.plan(&node), &after, behind).await
+    let plans = state.cluster.plan(&node);
+    if let Some(newest) = plans.newest().filter(|it| it.generation() == after) {
+        newest.delivered();
+    }
+    loop {
+        let newest = plans.newest().filter(|it| it.generation() > after);
+        if let Some(newest) = newest.filter(|it| !it.is_at_hand()) {
+            newest.want();
+            state.wake.orders(&node);
+        }
+        let behind = || state.wake.orders(&node);
+        let Some(order) = newer(&state, &plans, after, behind).await else {
+            return StatusCode::NO_CONTENT.into_response();
+        };
+        // Another poll of the same machine may just have said that it has it.
+        if let Some(body) = order.body() {
+            return ([(header::CONTENT_TYPE, JSON)], body).into_response();
+        }
+    }
 }
 
 async fn status(
@@ -101,30 +115,24 @@ async fn status(
     nodes::watch_clock(&state, &node, clock_before).await?;
     nodes::watch_disk(&state, &node, disk_before).await?;
     let newest = state.cluster.plan(&node).newest();
-    let generation = newest.map_or(0, |plan| plan.generation);
+    let generation = newest.map_or(0, |plan| plan.generation());
     Ok(Json(StatusAnswer { generation }))
 }
 
-/// Answers with a newer order as soon as there is one, or 204 after a while. Calls `behind` when
-/// the receiver has newer ones already.
-pub(super) async fn newer<T>(
+/// A newer order as soon as there is one, or `None` after a while. Calls `behind` when the receiver
+/// has newer ones already.
+pub(super) async fn newer<T: Order>(
     state: &AppState,
     published: &Published<T>,
-    after: &After,
+    after: u64,
     behind: impl FnOnce(),
-) -> Response
-where
-    T: Order + serde::Serialize,
-{
-    if published.note_seen(after.after) {
+) -> Option<Arc<T>> {
+    if published.note_seen(after) {
         behind();
     }
     let wait = Duration::from_secs(LONG_POLL_SECS);
-    let newer = published.newer_than(after.after, wait);
-    match state.closing.run_until_cancelled(newer).await.flatten() {
-        Some(order) => Json(&*order).into_response(),
-        None => StatusCode::NO_CONTENT.into_response(),
-    }
+    let newer = published.newer_than(after, wait);
+    state.closing.run_until_cancelled(newer).await.flatten()
 }
 
 /// Cuts what an agent of another version might send too much of: it is kept and shown.

@@ -4,12 +4,14 @@ use axum::{
     Json, Router,
     body::Body,
     extract::State,
-    response::Response,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use fairway_api::routes::{RouterStatus, WakeNotice};
+use serde::Deserialize;
 
-use super::nodes::{After, newer};
+use super::nodes::{JSON, newer};
 use crate::{
     autoscale,
     http::{
@@ -31,18 +33,33 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/internal/routers/{name}/wake", post(wake))
 }
 
+/// What a router has, and whether it can do with what has changed since.
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    #[serde(default)]
+    after: u64,
+    #[serde(default)]
+    changes: bool,
+}
+
 async fn table(
     State(state): State<AppState>,
     OwnRouter(router): OwnRouter,
-    Query(after): Query<After>,
-) -> Response {
-    if state.routers.meet(&router, after.generation()) {
+    Query(Wanted { after, changes }): Query<Wanted>,
+) -> Answer<Response> {
+    if state.routers.meet(&router, after) {
         state.wake.reported();
     }
-    newer(&state, &state.routers.table, &after, || {
-        state.wake.reported()
-    })
-    .await
+    let table = &state.routers.table;
+    let behind = || state.wake.reported();
+    if newer(&state, &table.published, after, behind)
+        .await
+        .is_none()
+    {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let body = table.answer(after, changes).map_err(Problem::fault)?;
+    Ok(([(header::CONTENT_TYPE, JSON)], body).into_response())
 }
 
 async fn status(

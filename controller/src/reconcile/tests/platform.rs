@@ -9,7 +9,7 @@ use fairway_api::{
     network::NetworkStatus,
     nodes::{Capacity, NodePlan, NodeStatus},
     pods::{Exit, PodPhase, PodStatus},
-    routes::{Canary, CanaryTally, Endpoint, RouteTable, RouterStatus},
+    routes::{Canary, CanaryTally, Endpoint, RouteBook, RouteTable, RouterStatus},
     sizes::Resources,
     volumes::VolumeStatus,
 };
@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    orders::Order as _,
     reconcile,
     store::{columns::now, deployments, nodes},
     testing::{BUILDER, NODE, ROUTER, Reply, Rig, built},
@@ -38,6 +39,8 @@ pub(super) struct Platform {
     pub(super) volumes: Option<Vec<VolumeStatus>>,
     /// The last number of an address that was given to a pod.
     addresses: u8,
+    book: RouteBook,
+    /// What is in `book`.
     table: RouteTable,
     /// What the router reports.
     pub(super) draining: BTreeMap<PodId, u32>,
@@ -57,6 +60,7 @@ impl Platform {
             network: NetworkStatus::default(),
             volumes: None,
             addresses: 0,
+            book: RouteBook::default(),
             table: RouteTable::default(),
             draining: BTreeMap::new(),
             canaries: BTreeMap::new(),
@@ -341,15 +345,21 @@ impl Platform {
     }
 
     async fn fetch_table(&mut self) {
-        let path = format!(
-            "/internal/routers/one/table?after={}",
-            self.table.generation
-        );
-        let reply = self.rig.get(ROUTER, &path).await;
+        let path = "/internal/routers/one/table";
+        let newer = format!("{path}?after={}&changes=true", self.table.generation);
+        let reply = self.rig.get(ROUTER, &newer).await;
         if reply.status == 200 {
-            let table: RouteTable = serde_json::from_str(&reply.text).unwrap();
-            assert!(table.generation > self.table.generation);
-            self.table = table;
+            let update = serde_json::from_str(&reply.text).unwrap();
+            self.book.take(update).unwrap();
+            self.table = table(&self.book);
+            // What changed leads to the same as everything, which older routers ask for.
+            let whole = self.rig.get(ROUTER, &format!("{path}?after=0")).await;
+            let mut other = RouteBook::default();
+            let whole = serde_json::from_str(&whole.text).unwrap();
+            other.take(whole).unwrap();
+            if other.generation() == self.book.generation() {
+                assert_eq!(table(&other), self.table);
+            }
         }
     }
 
@@ -430,8 +440,8 @@ impl Platform {
     /// The addresses behind a hostname, in the newest table there is now.
     pub(super) async fn routed(&mut self, hostname: &str) -> Vec<String> {
         self.host = hostname.into();
-        let newest = self.rig.state().routers.table.newest();
-        if newest.is_some_and(|newest| newest.generation > self.table.generation) {
+        let newest = self.rig.state().routers.table.published.newest();
+        if newest.is_some_and(|newest| newest.generation() > self.table.generation) {
             self.fetch_table().await;
             self.acknowledge().await;
         }
@@ -498,7 +508,7 @@ impl Platform {
             let seen = tokio::time::timeout(PATIENCE, async {
                 loop {
                     let newest = self.rig.state().cluster.plan(&self.status().node).newest();
-                    if newest.is_some_and(|newest| newest.generation > self.generation) {
+                    if newest.is_some_and(|newest| newest.generation() > self.generation) {
                         self.fetch_plan().await;
                     }
                     dynos = self.get(&path).await;
@@ -517,6 +527,11 @@ impl Drop for Platform {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn table(book: &RouteBook) -> RouteTable {
+    let text = serde_json::to_string(&book.whole()).unwrap();
+    serde_json::from_str(&text).unwrap()
 }
 
 /// `web.1 v1` of each pod, sorted.
