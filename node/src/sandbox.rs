@@ -139,7 +139,8 @@ impl Sandboxes {
     /// A pod runs here: one like it will probably follow.
     pub(crate) fn note(&self, spec: &PodSpec) {
         if spec.restart == RestartPolicy::Always {
-            self.pool().note(container::hostname(&spec.name));
+            let hostname = container::hostname(&spec.name);
+            self.pool().note(hostname, Instant::now());
             self.look.notify_one();
         }
     }
@@ -283,7 +284,11 @@ impl Sandboxes {
         let Ok(joined) = self.network.joined().await else {
             return Ok(false);
         };
-        let next = self.pool().next(&joined);
+        let next = {
+            let pool = self.pool();
+            let room = pool::room(available_memory(), pool.spares());
+            pool.next(&joined, Instant::now(), room)
+        };
         match next {
             None => return Ok(false),
             Some(Next::Remove(id)) => {
@@ -324,6 +329,16 @@ impl Sandboxes {
     fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the machine can give to programs without swapping, in bytes; 0 if it does not say.
+fn available_memory() -> u64 {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.map_or(0, |kib| kib.saturating_mul(1024))
 }
 
 /// Keeps spares ready and removes orphans until the machine is `removed` from the cluster.

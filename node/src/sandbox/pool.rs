@@ -1,12 +1,33 @@
 //! Which sandboxes to keep ready, whose they are and which to take away: pure.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 use crate::network::Joined;
 
-/// Sandboxes kept ready: as many as a small app has process types. Each costs the engine's
-/// supervisor process, about 10 MB.
+/// Sandboxes kept ready whatever happens: as many as a small app has process types.
 pub(crate) const SPARES: usize = 2;
+/// The most that are kept ready, on a machine with room.
+pub(crate) const SPARES_MAX: usize = 20;
+/// What the engine's supervisor process of one takes, in bytes.
+const SPARE_BYTES: u64 = 13 << 20;
+/// Spares take no more than one part in so many of the memory that is free.
+const SPARES_SHARE: u64 = 20;
+/// For how long after its start a pod has a spare for the next like it beyond the first
+/// [`SPARES`]: who has just scaled or deployed often does so again.
+const RECENT: Duration = Duration::from_secs(10 * 60);
+
+/// How many spares a machine keeps at most that has `available` bytes of memory besides what its
+/// `spares` take.
+pub(crate) fn room(available: u64, spares: usize) -> usize {
+    let free = available.saturating_add(SPARE_BYTES * spares as u64);
+    let room = free / SPARES_SHARE / SPARE_BYTES;
+    usize::try_from(room).map_or(SPARES_MAX, |room| room.clamp(SPARES, SPARES_MAX))
+}
 
 /// What a sandbox holds for the pod that takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,9 +72,9 @@ pub(crate) enum Next {
 /// All sandboxes that this agent knows of.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    /// Host names of the pods that started last, the latest first: a machine mostly starts again
-    /// what it started before, since a release replaces one.
-    recent: VecDeque<String>,
+    /// Host names of the pods that started last and when, the latest first: a machine mostly starts
+    /// again what it started before, since a release replaces one.
+    recent: VecDeque<(String, Instant)>,
     spares: Vec<(String, Kind)>,
     /// Taken by pods, until they give them back.
     lent: BTreeSet<String>,
@@ -62,10 +83,15 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A pod with this host name runs here.
-    pub(crate) fn note(&mut self, hostname: String) {
-        self.recent.push_front(hostname);
-        self.recent.truncate(SPARES);
+    /// A pod with this host name runs here since `now`.
+    pub(crate) fn note(&mut self, hostname: String, now: Instant) {
+        self.recent.push_front((hostname, now));
+        self.recent.truncate(SPARES_MAX);
+    }
+
+    /// How many are in nobody's hands.
+    pub(crate) fn spares(&self) -> usize {
+        self.spares.len()
     }
 
     pub(crate) fn add(&mut self, id: String, kind: Kind) {
@@ -105,9 +131,14 @@ impl Pool {
         self.spares.drain(..).map(|(id, _)| id).collect()
     }
 
-    /// One step towards a spare for each of the pods that started last.
-    pub(crate) fn next(&self, joined: &Joined) -> Option<Next> {
-        let mut missing: Vec<&String> = self.recent.iter().collect();
+    /// One step towards a spare for each of the pods that started last, `room` at most.
+    pub(crate) fn next(&self, joined: &Joined, now: Instant, room: usize) -> Option<Next> {
+        let recent = self.recent.iter().take(room).enumerate();
+        let is_wanted = |(index, (_, at)): &(usize, &(String, Instant))| {
+            *index < SPARES || now.saturating_duration_since(*at) < RECENT
+        };
+        let wanted = recent.filter(is_wanted).map(|(_, (name, _))| name);
+        let mut missing: Vec<&String> = wanted.collect();
         for (id, kind) in &self.spares {
             let wanted = missing.iter().position(|name| **name == kind.hostname);
             match wanted.filter(|_| kind.joined == *joined) {
@@ -148,9 +179,9 @@ mod tests {
     }
 
     /// Does what it says until it says no more; the host names of the spares.
-    fn settle(pool: &mut Pool, joined: &Joined) -> Vec<String> {
+    fn settle(pool: &mut Pool, joined: &Joined, now: Instant, room: usize) -> Vec<String> {
         for number in 0.. {
-            match pool.next(joined) {
+            match pool.next(joined, now, room) {
                 Some(Next::Make(kind)) => pool.add(format!("s{number}"), kind),
                 Some(Next::Remove(id)) => pool.forget(&id),
                 None => break,
@@ -169,7 +200,8 @@ mod tests {
     #[test]
     fn spares_are_for_the_pods_that_started_last() {
         let (mut pool, joined) = (Pool::default(), Joined::plain("a1"));
-        assert_eq!(settle(&mut pool, &joined), [""; 0]);
+        let now = Instant::now();
+        assert_eq!(settle(&mut pool, &joined, now, SPARES), [""; 0]);
         let table: [(&str, &[&str]); 4] = [
             ("web-1", &["web-1"]),
             ("worker-1", &["web-1", "worker-1"]),
@@ -177,25 +209,30 @@ mod tests {
             ("web-1", &["web-1", "web-1"]),
         ];
         for (started, wanted) in table {
-            pool.note(started.into());
-            assert_eq!(settle(&mut pool, &joined), wanted, "{started}");
+            pool.note(started.into(), now);
+            let spares = settle(&mut pool, &joined, now, SPARES);
+            assert_eq!(spares, wanted, "{started}");
         }
         // A spare of another network is none.
         let moved = Joined::plain("a2");
-        assert!(matches!(pool.next(&moved), Some(Next::Remove(_))));
-        assert_eq!(settle(&mut pool, &moved), ["web-1", "web-1"]);
+        let next = pool.next(&moved, now, SPARES);
+        assert!(matches!(next, Some(Next::Remove(_))));
+        let spares = settle(&mut pool, &moved, now, SPARES);
+        assert_eq!(spares, ["web-1", "web-1"]);
         assert_eq!(pool.claim(&kind("web-1")), None);
     }
 
     #[test]
     fn a_claimed_spare_is_the_pods_and_is_made_again() {
         let (mut pool, joined) = (Pool::default(), Joined::plain("a1"));
-        pool.note("web-1".into());
-        settle(&mut pool, &joined);
+        let now = Instant::now();
+        pool.note("web-1".into(), now);
+        settle(&mut pool, &joined, now, SPARES);
         assert_eq!(pool.claim(&kind("web-2")), None);
         let claimed = pool.claim(&kind("web-1")).unwrap();
         assert_eq!(pool.claim(&kind("web-1")), None);
-        assert_eq!(pool.next(&joined), Some(Next::Make(kind("web-1"))));
+        let next = pool.next(&joined, now, SPARES);
+        assert_eq!(next, Some(Next::Make(kind("web-1"))));
         let listed = |id: &str, running| Listed {
             id: id.into(),
             running,
@@ -209,6 +246,32 @@ mod tests {
         assert_eq!(pool.orphans(&all, &used), ["left"]);
         pool.forget(&claimed);
         assert_eq!(pool.orphans(&all, &used), [claimed.as_str(), "left"]);
+    }
+
+    #[test]
+    fn pods_that_started_lately_have_spares_while_there_is_room() {
+        let (mut pool, joined) = (Pool::default(), Joined::plain("a1"));
+        let begun = Instant::now();
+        for number in 1..=SPARES_MAX + 3 {
+            pool.note(format!("web-{number}"), begun);
+        }
+        let mut count = |after, room| settle(&mut pool, &joined, begun + after, room).len();
+        assert_eq!(count(Duration::ZERO, 5), 5);
+        assert_eq!(count(Duration::ZERO, SPARES_MAX), SPARES_MAX);
+        assert_eq!(count(RECENT / 2, 7), 7, "less room");
+        assert_eq!(count(RECENT, SPARES_MAX), SPARES);
+        assert!(pool.claim(&kind("web-23")).is_some(), "the last one");
+        assert!(pool.claim(&kind("web-4")).is_none());
+    }
+
+    #[test]
+    fn spares_take_a_small_part_of_free_memory() {
+        assert_eq!(room(0, 0), SPARES);
+        assert_eq!(room(u64::MAX, 0), SPARES_MAX);
+        let some = room(2 << 30, 0);
+        assert!(SPARES < some && some < SPARES_MAX, "{some}");
+        // Making them leaves the room as it is.
+        assert_eq!(room((2 << 30) - some as u64 * SPARE_BYTES, some), some);
     }
 
     #[test]
