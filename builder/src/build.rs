@@ -167,7 +167,7 @@ impl BuildTools {
         self.caches_dir().join(app.to_string())
     }
 
-    fn caches_dir(&self) -> PathBuf {
+    pub(crate) fn caches_dir(&self) -> PathBuf {
         self.data_dir.join("cache")
     }
 

@@ -80,6 +80,7 @@ impl Builder {
             repositories: Arc::clone(&receiver.repositories),
             pushes: receiver.pushes.clone(),
             tools: Arc::clone(&tools),
+            reserve: config.build.disk_reserve,
         };
         let worker = Worker {
             client: config.client,

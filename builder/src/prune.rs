@@ -2,16 +2,18 @@
 //! destroyed apps, and images that builds made in the container engine.
 //!
 //! What may go is the controller's word alone ([`Wanted`]); when it does not answer, nothing is
-//! removed. What is in use here, by a push or by a build, is left for the next pass. A crash in the
+//! removed, but for caches from a disk that is short. What is in use here, by a push or by a build, is left for the next pass. A crash in the
 //! middle leaves things half-removed under names that nobody looks for, and the next pass goes on.
 
 mod images;
+mod pressure;
 
 use std::{fs, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use fairway_api::{
     client::{Client, Pace, Passed},
+    disk::DiskReserve,
     ids::AppId,
     wanted::{Fate, Wanted},
 };
@@ -33,12 +35,17 @@ pub(crate) struct Pruner {
     pub(crate) repositories: Arc<Repositories>,
     pub(crate) pushes: Pushes,
     pub(crate) tools: Arc<BuildTools>,
+    /// How much of the disk is to stay free.
+    pub(crate) reserve: DiskReserve,
 }
 
 impl Pruner {
     /// Works for ever.
     pub(crate) async fn run(self) {
-        self.client.prune(PACE, || self.told()).await;
+        tokio::join!(
+            self.client.prune(PACE, || self.told()),
+            pressure::watch(Arc::clone(&self.tools), self.reserve),
+        );
     }
 
     async fn told(&self) -> Passed {

@@ -1,5 +1,5 @@
 //! A seeded simulation: the real planner against machines, routers and people that do what real
-//! ones do. Machines obey and report late, are cut off, die, come back and are drained; processes
+//! ones do. Machines obey and report late, are cut off, die, come back, are drained and run out of disk; processes
 //! crash or never get ready, routers fall silent, reports of both are lost, doubled and reordered, jobs
 //! run by schedule and by hand, the clock jumps, deployments of every strategy overlap with scaling and restarts and are paused, aborted
 //! and promoted, canaries do well and badly, and the controller is restarted between any two steps.
@@ -434,7 +434,11 @@ impl Sim {
                     assert!(!runs, "{pod:?} is forgotten and still runs");
                 }
             }
-            Action::Create(_) | Action::Bind { .. } | Action::Unplaced { .. } | Action::Job(_) => {}
+            Action::Bind { node, .. } => {
+                let node = &before.nodes[node];
+                assert!(node.takes_pods(), "a pod for a machine that takes none");
+            }
+            Action::Create(_) | Action::Unplaced { .. } | Action::Job(_) => {}
         }
     }
 
@@ -554,7 +558,7 @@ impl Sim {
         let waiting = pods().filter(|pod| pod.intent == PodIntent::Wanted && pod.node.is_none());
         for pod in waiting {
             for (name, node) in &self.world.snapshot.nodes {
-                let takes = node.state == NodeState::Ready && node.facts.taints.is_empty();
+                let takes = node.takes_pods() && node.facts.taints.is_empty();
                 let has = node.capacity.unwrap().memory_bytes;
                 let on = pods().filter(|it| it.node.as_ref() == Some(name));
                 let promised: u64 = on.map(memory).sum();

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use fairway_api::disk::DiskReserve;
+
 use crate::{
     containers::sandbox::BuildLimits,
     stack::{StackSettings, toolchain::Toolchain},
@@ -33,6 +35,8 @@ pub struct BuildSettings {
     pub toolchain: Toolchain,
     /// The most bytes that the cache of one app keeps between builds.
     pub cache_bytes_max: u64,
+    /// How much of the disk is to stay free: caches go when it becomes short.
+    pub disk_reserve: DiskReserve,
     /// The network that build containers join; `None` is one of their own. `host` lets builds use
     /// a proxy that listens on this machine's loopback.
     pub network: Option<String>,
@@ -62,6 +66,7 @@ impl BuildSettings {
             },
             toolchain: Toolchain::from_host(),
             cache_bytes_max: CACHE_BYTES_MAX,
+            disk_reserve: DiskReserve::default(),
             network: None,
         }
     }

@@ -23,6 +23,12 @@ impl UnderWay {
         OneBuild { app, all }
     }
 
+    /// Does something short while no build of the app can begin; `None` if one runs.
+    pub(crate) fn while_idle<T>(&self, app: AppId, work: impl FnOnce() -> T) -> Option<T> {
+        let apps = self.apps();
+        (!apps.contains(&app)).then(work)
+    }
+
     /// True while a build of the app runs.
     pub(crate) fn has(&self, app: AppId) -> bool {
         self.apps().contains(&app)
@@ -53,7 +59,9 @@ mod tests {
         let second = all.begin(app);
         drop(first);
         assert!(all.has(app) && !all.has(AppId::from_u128(2)));
+        assert_eq!(all.while_idle(app, || 1), None);
         drop(second);
         assert!(!all.has(app));
+        assert_eq!(all.while_idle(app, || 1), Some(1));
     }
 }

@@ -83,6 +83,8 @@ pub(super) struct Agent {
     ended: BTreeMap<PodId, Container>,
     /// Since when it is cut off: its pods go on, and it hears and says nothing.
     cut_off_at: Option<DateTime<Utc>>,
+    /// Too little of its disk is free: it takes no new pods, and ends one now and then.
+    pressed: bool,
     /// What the operator asked of the machine.
     asked: Option<NodeState>,
 }
@@ -121,7 +123,13 @@ impl Agent {
             }
             self.deliver(name, world, orders.generation, dice);
         }
+        if self.pressed && dice.chance(10) {
+            self.evict(dice);
+        }
         world.set_node_state(name, self.state(world.now));
+        if self.cut_off_at.is_none() {
+            world.set_disk_pressure(name, self.pressed);
+        }
     }
 
     /// What the controller takes the machine for.
@@ -147,6 +155,8 @@ impl Agent {
             14 => self.asked = Some(NodeState::Draining),
             15 => self.asked = Some(NodeState::Cordoned),
             16..=21 => self.asked = None,
+            22..=23 => self.pressed = true,
+            24..=27 => self.pressed = false,
             _ => {}
         }
     }
@@ -161,6 +171,18 @@ impl Agent {
     pub(super) fn recover(&mut self) {
         self.cut_off_at = None;
         self.asked = None;
+        self.pressed = false;
+    }
+
+    /// Ends a replica that runs, for good.
+    fn evict(&mut self, dice: &mut Dice) {
+        let mut up = self.running.iter_mut().filter(|(_, it)| it.word == "ready");
+        if let Some((id, container)) = up.nth(usize::try_from(dice.roll(3)).unwrap())
+            && container.kind == PodKind::Service
+        {
+            container.word = "evicted";
+            self.ended.insert(*id, container.clone());
+        }
     }
 
     pub(super) fn runs(&self, pod: PodId) -> bool {
@@ -200,7 +222,7 @@ impl Agent {
             if dice.chance(50) {
                 self.running.remove(&id);
             } else if let Some(container) = self.running.get_mut(&id)
-                && !container.word.starts_with("exit")
+                && !container.has_ended()
             {
                 container.word = "stopping";
             }
@@ -265,7 +287,14 @@ impl HasCrashed for fairway_scheduler::snapshot::Pod {
 }
 
 impl Container {
+    fn has_ended(&self) -> bool {
+        self.word.starts_with("exit") || self.word == "evicted"
+    }
+
     fn live_on(&mut self, dice: &mut Dice, fate: fn(&mut Dice) -> Fate) {
+        if self.word == "evicted" {
+            return;
+        }
         self.word = match (self.kind, self.fate, self.word) {
             (_, _, "pending") => "starting",
             (PodKind::ReleasePhase | PodKind::Run | PodKind::Job, Fate::Ready, _) => "exit:0",

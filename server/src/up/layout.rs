@@ -240,6 +240,7 @@ impl Layout {
         let data_dir = self.data.join("builder");
         let mut build = BuildSettings::new(&data_dir, self.buildpacks.clone());
         self.builds.apply(&mut build);
+        build.disk_reserve = self.disk_reserve;
         Ok(fairway_builder::Config {
             name: self.builder_name()?,
             instance: identity.instance.clone(),
