@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize, de};
 /// The share of a file system that stays free unless the operator says otherwise, in percent. It
 /// decides on small disks; on large ones it would leave hundreds of gigabytes unused.
 const PERCENT_DEFAULT: u8 = 5;
-/// The most that stays free unless the operator says otherwise, in bytes: a few large images fit in,
-/// and it is four times what the built-in registry keeps for the database.
-const BYTES_DEFAULT_MAX: u64 = 4 * GIB;
+/// The most that stays free unless the operator says otherwise, in bytes: twice what the built-in
+/// registry keeps for the database, so that pods go before pushes are refused.
+const BYTES_DEFAULT_MAX: u64 = 2 * GIB;
 /// The largest share that may be asked for, in percent: images go when its triple is not free.
 const PERCENT_MAX: u8 = 25;
 
@@ -35,7 +35,7 @@ pub struct DiskStatus {
 /// reserve at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DiskReserve {
-    /// 5 %, but no more than 4 GiB.
+    /// 5 %, but no more than 2 GiB.
     #[default]
     Usual,
     /// From 1 to 25.
@@ -142,8 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_reserve_is_a_share_of_small_disks_and_no_more_than_4_gib() {
-        let table = [(10, 512 << 20), (100, 4 * GIB), (4_000, 4 * GIB)];
+    fn the_usual_reserve_is_a_share_of_small_disks_and_no_more_than_2_gib() {
+        let table = [(10, 512 << 20), (100, 2 * GIB), (4_000, 2 * GIB)];
         for (gib, reserve) in table {
             let of = DiskReserve::Usual.of(gib * GIB);
             assert!(of.abs_diff(reserve) < 1 << 20, "{gib} GiB: {of}");

@@ -127,7 +127,7 @@ pub struct Settings {
     #[arg(long, env = "FAIRWAY_UNDERLAY", value_name = "ADDRESS")]
     pub underlay: Option<IpAddr>,
 
-    /// How much of the disk stays free, as 5% or 4GiB; 0 for no watch over it [default: 5%, at most 4GiB]
+    /// How much of the disk stays free, as 5% or 4GiB; 0 for no watch over it [default: 5%, at most 2GiB]
     #[arg(long, env = "FAIRWAY_DISK_RESERVE", value_name = "AMOUNT")]
     pub disk_reserve: Option<DiskReserve>,
 

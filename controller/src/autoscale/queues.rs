@@ -6,7 +6,7 @@ mod answer;
 mod reach;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr, UdpSocket},
     sync::{Mutex, MutexGuard},
     time::Duration,
@@ -167,6 +167,9 @@ async fn all(state: &AppState) -> anyhow::Result<()> {
         .into_iter()
         .filter(|row| row.policy.queue.is_some())
         .collect();
+    let key = |row: &AutoscaleRow| (row.app, row.process_type.clone());
+    let keys: BTreeSet<Key> = with_queue.iter().map(key).collect();
+    state.queues.lock().retain(|key, _| keys.contains(key));
     let mut questions = Vec::new();
     for row in with_queue {
         let key = (row.app, row.process_type.clone());
@@ -176,11 +179,6 @@ async fn all(state: &AppState) -> anyhow::Result<()> {
         }
     }
     drop(tx);
-    let keys: Vec<Key> = questions.iter().map(|it| it.key.clone()).collect();
-    state
-        .queues
-        .lock()
-        .retain(|key, asked| keys.contains(key) || asked.failure.is_some());
     let asked = stream::iter(questions).for_each_concurrent(AT_ONCE, async |question| {
         let limit = Duration::from_secs(ANSWER_SECS);
         let answer = timeout(limit, ask(&question)).await;

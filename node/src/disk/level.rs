@@ -131,20 +131,18 @@ mod tests {
             files_free,
         };
         let gib = 1 << 30;
+        let reserve = DiskReserve::Bytes(4 * gib);
         let mut gauge = Gauge::default();
         let path = Path::new("/var/lib/docker");
-        assert_eq!(
-            gauge.note(&space(100 * gib, 0, 0), DiskReserve::Usual),
-            Level::Roomy
-        );
+        assert_eq!(gauge.note(&space(100 * gib, 0, 0), reserve), Level::Roomy);
         assert_eq!(gauge.pressure(path), None);
         let told = "less than 8.0 GiB of /var/lib/docker is free";
         for free in [7 * gib, 5 * gib, gib, 9 * gib] {
-            assert!(gauge.note(&space(free, 0, 0), DiskReserve::Usual) >= Level::Pressed);
+            assert!(gauge.note(&space(free, 0, 0), reserve) >= Level::Pressed);
             assert_eq!(gauge.pressure(path).as_deref(), Some(told));
         }
         let files = space(100 * gib, 10_000, 390);
-        assert_eq!(gauge.note(&files, DiskReserve::Usual), Level::Pressed);
+        assert_eq!(gauge.note(&files, reserve), Level::Pressed);
         assert!(gauge.pressure(path).unwrap().contains("4 % of the files"));
     }
 

@@ -85,7 +85,7 @@ pub struct RunArgs {
     /// What this machine is, vm or bare-metal [default: found out]
     #[arg(long, value_name = "KIND", value_parser = kind)]
     kind: Option<NodeKind>,
-    /// How much of the disk stays free, as 5% or 4GiB; 0 for no watch over it [default: 5%, at most 4GiB]
+    /// How much of the disk stays free, as 5% or 4GiB; 0 for no watch over it [default: 5%, at most 2GiB]
     #[arg(long, value_name = "AMOUNT")]
     disk_reserve: Option<DiskReserve>,
     /// A directory of this machine that volumes of apps may be in. May be given several times
