@@ -12,6 +12,7 @@ use crate::{
     apps::AppRef,
     builds::{BuildpackRef, PushedCommit},
     checks::Checks,
+    deployments::Strategy,
     ids::{AppId, BuildId, ReleaseId},
     images::{ImageRef, RegistryAccess},
     jobs::CronJob,
@@ -184,6 +185,10 @@ pub struct BuiltImage {
     /// From app.json `sidecars` and `shared`: what pods have besides their main container.
     #[serde(default, skip_serializing_if = "BuiltSidecars::is_empty")]
     pub sidecars: BuiltSidecars,
+    /// From app.json `deploy.strategy`: how the release takes over, unless somebody has chosen for
+    /// the app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
 }
 
 /// One process type of a built image.

@@ -1,6 +1,6 @@
 //! Health checks of a process type, as a release carries them and agents run them.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,25 @@ pub struct Checks {
     pub readiness: Option<Periodic>,
     /// After that, restarts the container when it fails.
     pub liveness: Option<Periodic>,
+}
+
+/// Which of a pod's checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckKind {
+    Startup,
+    Readiness,
+    Liveness,
+}
+
+impl fmt::Display for CheckKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Startup => "startup",
+            Self::Readiness => "readiness",
+            Self::Liveness => "liveness",
+        })
+    }
 }
 
 /// A check that repeats.

@@ -16,7 +16,10 @@ pub use self::{
     expression::{Condition, Expression, InvalidExpression},
     taint::{InvalidTaint, Taint, TaintEffect, Toleration},
 };
-use crate::names::{AppName, Architecture, LabelKey, LabelValue, ProcessType};
+use crate::{
+    apps::AppRef,
+    names::{AppName, Architecture, LabelKey, LabelValue, ProcessType},
+};
 
 /// A machine's labels.
 pub type Labels = BTreeMap<LabelKey, LabelValue>;
@@ -85,6 +88,37 @@ pub struct Placement {
     /// never does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_unavailable: Option<u32>,
+}
+
+/// Stands for a process type where one-off commands may run.
+pub const ONE_OFF_PLACEMENT: &str = "one-off";
+/// The same for pods of jobs and of batches.
+pub const JOB_PLACEMENT: &str = "job";
+
+/// `GET /apps/{app}/placement/{type}`: where the pods of a process type may run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypePlacement {
+    pub app: AppRef,
+    /// Also [`ONE_OFF_PLACEMENT`] and [`JOB_PLACEMENT`].
+    #[serde(rename = "type")]
+    pub process_type: ProcessType,
+    pub placement: Placement,
+    pub source: PlacementSource,
+    /// Why no machine of the cluster, as it is now, could run such a pod even if nothing else ran:
+    /// a line per machine or reason.
+    pub nowhere: Option<String>,
+}
+
+/// Who says where pods run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlacementSource {
+    /// Somebody, for the app; app.json does not count.
+    App,
+    /// The release's app.json.
+    Release,
+    /// Nobody.
+    Default,
 }
 
 /// What a machine is.
@@ -261,6 +295,54 @@ fn one() -> u32 {
 impl Priority {
     fn is_normal(&self) -> bool {
         *self == Self::Normal
+    }
+}
+
+impl fmt::Display for Placement {
+    /// All of it in one line, as flags of `app placement:set` say it; `anywhere` for nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said: Vec<String> = vec![];
+        said.extend(self.require.iter().map(|it| format!("require {it}")));
+        said.extend(self.prefer.iter().map(|it| format!("prefer {it}")));
+        said.extend(self.pool.iter().map(|it| format!("pool {it}")));
+        said.extend(self.kind.iter().map(|it| format!("kind {it}")));
+        said.extend(
+            self.architecture
+                .iter()
+                .map(|it| format!("architecture {it}")),
+        );
+        said.extend(self.spread.iter().map(|it| format!("spread {it}")));
+        said.extend(self.near.iter().map(|it| format!("near {it}")));
+        said.extend(self.apart.iter().map(|it| format!("apart from {it}")));
+        said.extend(self.tolerate.iter().map(|it| format!("tolerate {it}")));
+        if !self.priority.is_normal() {
+            said.push(format!("priority {}", self.priority));
+        }
+        let most = self.max_unavailable.iter();
+        said.extend(most.map(|it| format!("max-unavailable {it}")));
+        match said.is_empty() {
+            true => f.write_str("anywhere"),
+            false => f.write_str(&said.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "by {}", self.by)?;
+        if self.max_skew != 1 {
+            write!(f, " within {}", self.max_skew)?;
+        }
+        f.write_str(self.mode.suffix())
+    }
+}
+
+impl Strictness {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Soft => "",
+            Self::Hard => " (hard)",
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    checks::Checks,
+    checks::{CheckKind, Checks},
     ids::{AppId, AttachId, PodId},
     images::ImageRef,
     names::{AppName, ConfigName, ContainerName, ProcessType},
@@ -29,6 +29,8 @@ pub const STOP_GRACE_SECS_MAX: u32 = 3600;
 pub const EVICTED: &str = "evicted";
 /// Where config vars that are files stand in a pod: one file each, in memory, never on a disk.
 pub const FILES_DIR: &str = "/run/secrets";
+/// The reason of an [`Exit`] that a failing check brought about.
+pub const STOPPED_BY_CHECK: &str = "check failed";
 /// How many last lines of output an [`Exit`] carries.
 pub const EXIT_LINES_MAX: usize = 20;
 
@@ -201,6 +203,9 @@ pub struct Exit {
 /// Why a check failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckFailure {
+    /// Which check; `None` from an older agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<CheckKind>,
     /// `GET /health on port 8080`.
     pub check: String,
     /// `answered 500 Internal Server Error`, `connection refused; the process listens on port
@@ -210,10 +215,21 @@ pub struct CheckFailure {
     pub response: Option<String>,
 }
 
+/// How an agent begins the reason of a refusal ([`PodPhase::Refused`]) when the image did not come.
+const PULL_REFUSALS: [&str; 2] = ["cannot pull ", "pulling "];
+
 impl PodStatus {
     /// True when it should get requests.
     pub fn is_ready(&self) -> bool {
         matches!(self.phase, PodPhase::Running { ready: true })
+    }
+}
+
+impl PodPhase {
+    /// True if the pod could not be started because its image did not come.
+    pub fn lacks_image(&self) -> bool {
+        let begins = |reason: &String| PULL_REFUSALS.iter().any(|it| reason.starts_with(it));
+        matches!(self, Self::Refused { reason } if begins(reason))
     }
 }
 
@@ -222,6 +238,26 @@ impl Exit {
     pub fn is_eviction(&self) -> bool {
         let why = self.stopped_because.as_deref();
         why.is_some_and(|why| why.starts_with(EVICTED))
+    }
+
+    /// The signal that ended it, if one did: its number, and its name if it is a usual one.
+    pub fn signal(&self) -> Option<(i64, Option<&'static str>)> {
+        // Signals end at 64; codes above are a program's own.
+        let number = self.code - 128;
+        (1..=64)
+            .contains(&number)
+            .then(|| (number, signal_name(self.code)))
+    }
+}
+
+impl CheckFailure {
+    /// The failure as that of this check.
+    #[must_use]
+    pub fn of(self, kind: CheckKind) -> Self {
+        Self {
+            kind: Some(kind),
+            ..self
+        }
     }
 }
 
@@ -266,6 +302,25 @@ fn signal_name(code: i64) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signal_is_told_from_a_programs_own_code() {
+        let signal = |code| {
+            let exit = Exit {
+                code,
+                out_of_memory: false,
+                stopped_because: None,
+                at: DateTime::UNIX_EPOCH,
+                last_lines: vec![],
+            };
+            exit.signal()
+        };
+        assert_eq!(signal(139), Some((11, Some("SIGSEGV"))));
+        assert_eq!(signal(138), Some((10, None)));
+        for own in [0, 1, 127, 128, 193, 255] {
+            assert_eq!(signal(own), None, "{own}");
+        }
+    }
 
     #[test]
     fn an_exit_reads_as_a_sentence() {

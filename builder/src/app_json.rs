@@ -1,15 +1,16 @@
 //! Reads app.json: health checks, first formation and stop policies of an app's process types, its
-//! jobs, and containers beside the main ones.
+//! jobs, containers beside the main ones, and how its releases take over.
 //!
 //! Pure: text in, types out. The file's form is Heroku's where Heroku has one (`formation`),
-//! Dokku's for `healthchecks` and `cron`, and ours for `stop`, `sidecars` and `shared`:
+//! Dokku's for `healthchecks` and `cron`, and ours for `stop`, `sidecars`, `shared` and `deploy`:
 //!
 //! ```json
 //! { "healthchecks": { "web": [ { "type": "startup", "path": "/health" } ] },
 //!   "formation":    { "web": { "quantity": 2, "size": "standard-1x",
 //!                              "placement": { "require": ["disk=ssd"] } } },
 //!   "stop":         { "web": { "signal": "SIGINT", "grace": 60 } },
-//!   "cron":         [ { "command": "bin/report", "schedule": "0 9 * * *" } ] }
+//!   "cron":         [ { "command": "bin/report", "schedule": "0 9 * * *" } ],
+//!   "deploy":       { "strategy": { "kind": "rolling", "surge": "25%" } } }
 //! ```
 //!
 //! Keys that are not known are ignored, since the file serves other platforms too. A known key
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 use fairway_api::{
     build_orders::InitialFormation,
     checks::Checks,
+    deployments::Strategy,
     jobs::CronJob,
     names::{JobName, ProcessType},
     placement::Placement,
@@ -55,6 +57,8 @@ pub(crate) struct AppJson {
     pub(crate) cron: BTreeMap<JobName, CronJob>,
     /// Containers beside the main ones.
     pub(crate) sidecars: Sidecars,
+    /// How its releases take over.
+    pub(crate) strategy: Option<Strategy>,
 }
 
 /// An app.json that cannot be used.
@@ -89,6 +93,8 @@ struct File {
     sidecars: Option<Vec<sidecars::Entry>>,
     #[serde(default)]
     shared: Option<Vec<sidecars::Folder>>,
+    #[serde(default)]
+    deploy: Option<Deploy>,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +103,11 @@ struct Formation {
     size: Option<String>,
     #[serde(default)]
     placement: Placement,
+}
+
+#[derive(Deserialize)]
+struct Deploy {
+    strategy: Option<Strategy>,
 }
 
 #[derive(Default, Deserialize)]
@@ -150,6 +161,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<AppJson, AppJsonError> {
         file.sidecars.unwrap_or_default(),
         file.shared.unwrap_or_default(),
     )?;
+    app.strategy = file.deploy.and_then(|deploy| deploy.strategy);
+    if let Some(strategy) = &app.strategy {
+        strategy
+            .check()
+            .map_err(|why| refused("deploy.strategy".into(), why.to_string()))?;
+    }
     Ok(app)
 }
 

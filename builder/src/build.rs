@@ -289,6 +289,7 @@ pub(crate) async fn build(
     let asked = files.app_json.sidecars;
     built.sidecars =
         sidecars::resolve(asked, &built, &tools.engine, &ready.registry, &context).await?;
+    built.strategy = files.app_json.strategy;
     built
         .formation
         .retain(|process_type, _| built.processes.contains_key(process_type));
@@ -356,6 +357,7 @@ async fn by_buildpacks(
         formation: std::collections::BTreeMap::new(),
         cron: std::collections::BTreeMap::new(),
         sidecars: BuiltSidecars::default(),
+        strategy: None,
     })
 }
 
@@ -426,6 +428,7 @@ async fn by_dockerfile(
         formation: std::collections::BTreeMap::new(),
         cron: std::collections::BTreeMap::new(),
         sidecars: BuiltSidecars::default(),
+        strategy: None,
     })
 }
 

@@ -21,6 +21,7 @@ mod logs;
 mod maintenance;
 mod metrics;
 mod network;
+mod placement;
 mod ps;
 mod releases;
 mod run;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Sessions(sessions::Command),
     #[command(flatten)]
     Autoscale(autoscale::Command),
+    #[command(flatten)]
+    Placement(placement::Command),
     #[command(flatten)]
     Metrics(metrics::Command),
     #[command(flatten)]
@@ -104,6 +107,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<u8, Failu
         Command::Maintenance(command) => command.run(session).await,
         Command::Ps(command) => command.run(session).await,
         Command::Autoscale(command) => command.run(session).await,
+        Command::Placement(command) => command.run(session).await,
         Command::Metrics(command) => command.run(session).await,
         Command::Logs(command) => command.run(session).await,
         Command::ConfigVars(command) => command.run(session).await,

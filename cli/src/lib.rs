@@ -30,6 +30,7 @@ mod commands;
 mod config_file;
 mod copy;
 mod duration;
+mod event_list;
 mod forward;
 mod log_lines;
 mod scale;

@@ -2,6 +2,7 @@
 //! login of `app`. They can do nothing that a script with an admin's token cannot.
 
 mod accounts;
+mod events;
 mod nodes;
 
 use std::ffi::OsString;
@@ -41,6 +42,8 @@ enum Command {
     Nodes(nodes::Command),
     #[command(flatten)]
     Accounts(accounts::Command),
+    #[command(flatten)]
+    Events(events::Command),
 }
 
 impl Command {
@@ -48,6 +51,7 @@ impl Command {
         match self {
             Self::Nodes(command) => command.run(session).await,
             Self::Accounts(command) => command.run(session).await,
+            Self::Events(command) => command.run(session).await,
         }
     }
 }
@@ -80,6 +84,7 @@ pub fn is_meant(arguments: &[OsString]) -> bool {
         ["help", noun, ..] | [noun, ..] if noun == "account" || noun.starts_with("account:") => {
             true
         }
+        ["events", ..] | ["help", "events", ..] => true,
         ["node:token", ..] | ["node", "token", ..] | ["help", "node", "token", ..] => true,
         _ => false,
     }
@@ -125,6 +130,7 @@ mod tests {
             "fairway account",
             "fairway account add a@b",
             "fairway account:remove a@b",
+            "fairway events -t",
         ] {
             assert!(meant(line), "{line}");
         }

@@ -3,7 +3,6 @@
 use std::{collections::HashSet, fs, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use anyhow::Context;
-use chrono::TimeDelta;
 use fairway_api::{ids::NodeId, lock::DirectoryLock, names::Email, secret::Secret};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +15,7 @@ use crate::{
     builds::{self, Leases},
     cluster_port,
     config::{Config, Role},
-    http,
+    events, http,
     logs::{app_logs::AppLogs, build_output::BuildOutputs, senders::Senders},
     membership::{Authority, Members},
     metrics::Metrics,
@@ -131,6 +130,7 @@ impl Controller {
             autoscale::run(&self.state, &shutdown),
             volumes::watch(&self.state, &shutdown),
             autoscale::ask_queues(&self.state, &shutdown),
+            events::sweep(&self.state, &shutdown),
         );
         self.state.closing.cancel();
         Ok(())
@@ -147,9 +147,6 @@ fn make_private(data: &Path) -> anyhow::Result<()> {
     made.with_context(|| format!("make the folder {}", data.display()))
 }
 
-/// How long events are kept.
-const EVENTS_KEPT: TimeDelta = TimeDelta::days(400);
-
 /// Brings in line what may have changed, or been left half-done, while no controller ran.
 async fn settle(state: &AppState) -> anyhow::Result<()> {
     let settled = apps::settle_hostnames(state).await;
@@ -162,7 +159,7 @@ async fn settle(state: &AppState) -> anyhow::Result<()> {
         .iter()
         .map(|app| app.id)
         .collect();
-    store::events::delete_before(&mut tx, now() - EVENTS_KEPT).await?;
+    store::events::number_all(&mut tx).await?;
     store::tokens::delete_expired(&mut tx, now()).await?;
     tx.commit().await?;
     state

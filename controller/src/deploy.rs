@@ -219,7 +219,8 @@ pub async fn roll_back(
     Ok(release)
 }
 
-/// Begins the way to a release, by the app's present strategy; `build` is the push that somebody
+/// Begins the way to a release, by the strategy that somebody has chosen for the app, else by its
+/// own; `build` is the push that somebody
 /// waits for, if there is one.
 async fn enqueue(
     db: &mut Db,
@@ -227,12 +228,16 @@ async fn enqueue(
     build: Option<&BuildRow>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    let asked = release.image.as_ref().and_then(|it| it.strategy.clone());
     let deployment = DeploymentRow {
         id: DeploymentId::generate(),
         app: release.app,
         release: release.id,
         build: build.map(|build| build.id),
-        strategy: apps::strategy(db, release.app).await?,
+        strategy: match apps::strategy(db, release.app).await? {
+            Some(chosen) => chosen,
+            None => asked.unwrap_or_default(),
+        },
         wish: None,
         state: DeploymentState::Queued,
         deadline_at: None,

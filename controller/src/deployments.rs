@@ -163,6 +163,28 @@ async fn take_back_config(
     Ok(())
 }
 
+/// How an app's next deployments go: as somebody has chosen, else as the release that serves says
+/// (a push may bring another).
+pub async fn strategy(db: &mut Db, app: &AppRow) -> Answer<Strategy> {
+    if let Some(chosen) = apps::strategy(db, app.id).await? {
+        return Ok(chosen);
+    }
+    let image = match app.current_release {
+        Some(release) => releases::get(db, release).await?.image,
+        None => None,
+    };
+    Ok(image.and_then(|image| image.strategy).unwrap_or_default())
+}
+
+/// Leaves it to releases again how deployments go.
+pub async fn unset_strategy(db: &mut Db, app: &AppRow, caller: &Caller) -> Answer<()> {
+    apps::set_strategy(db, app.id, None).await?;
+    let message = "Deployments go as app.json says.";
+    let actor = caller.account.email.as_str();
+    events::record(db, Some(&app.app()), actor, "deployment.strategy", message).await?;
+    Ok(())
+}
+
 /// Sets how an app's next deployments go; one under way goes on as it began.
 pub async fn set_strategy(
     db: &mut Db,
@@ -173,7 +195,7 @@ pub async fn set_strategy(
     strategy
         .check()
         .map_err(|error| Problem::invalid(format!("This is no strategy: {error}.")))?;
-    apps::set_strategy(db, app.id, strategy).await?;
+    apps::set_strategy(db, app.id, Some(strategy)).await?;
     let message = format!("Deployments go: {strategy}.");
     let actor = caller.account.email.as_str();
     events::record(db, Some(&app.app()), actor, "deployment.strategy", &message).await?;

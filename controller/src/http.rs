@@ -25,6 +25,7 @@ mod keys;
 mod logs;
 mod network;
 mod nodes;
+mod placements;
 mod releases;
 mod runs;
 mod sessions;
@@ -106,6 +107,7 @@ fn public() -> Router<AppState> {
         .merge(logs::routes())
         .merge(network::routes())
         .merge(nodes::routes())
+        .merge(placements::routes())
         .merge(releases::routes())
         .merge(runs::routes())
         .merge(sessions::routes())

@@ -31,6 +31,7 @@ pub mod events;
 pub mod features;
 pub mod formation;
 pub mod jobs;
+pub mod placements;
 pub mod releases;
 pub mod runs;
 pub mod snapshots;
@@ -56,6 +57,7 @@ use sqlx::{
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::sync::watch;
 
 /// A connection inside a transaction, as every query function takes it.
 pub type Db = SqliteConnection;
@@ -144,6 +146,8 @@ impl From<sqlx::Error> for StoreError {
 pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// The position of the newest event, as far as somebody listened.
+    events: watch::Sender<u64>,
 }
 
 /// A consistent snapshot to read from; see [`Store::read`].
@@ -152,7 +156,10 @@ pub struct ReadTx(Transaction<'static, Sqlite>);
 
 /// An open change; see [`Store::write`]. Dropped without [`WriteTx::commit`], it leaves nothing.
 #[derive(Debug)]
-pub struct WriteTx(Transaction<'static, Sqlite>);
+pub struct WriteTx {
+    tx: Transaction<'static, Sqlite>,
+    events: watch::Sender<u64>,
+}
 
 impl Store {
     /// Opens the database file, makes it if there is none, and brings its schema up to date.
@@ -178,7 +185,11 @@ impl Store {
             .max_connections(READERS_MAX)
             .connect_with(options.pragma("query_only", "ON"))
             .await?;
-        Ok(Self { writer, readers })
+        Ok(Self {
+            writer,
+            readers,
+            events: watch::Sender::new(0),
+        })
     }
 
     /// A snapshot: everything read from it is of one moment.
@@ -199,7 +210,21 @@ impl Store {
     }
 
     async fn begin(&self, statement: &'static str) -> Result<WriteTx, StoreError> {
-        Ok(WriteTx(self.writer.begin_with(statement).await?))
+        Ok(WriteTx {
+            tx: self.writer.begin_with(statement).await?,
+            events: self.events.clone(),
+        })
+    }
+
+    /// Wakes whoever waits for events: changes when one was committed. Listen before reading, or
+    /// one can be missed.
+    pub fn events(&self) -> watch::Receiver<u64> {
+        self.events.subscribe()
+    }
+
+    /// How many wait for events.
+    pub fn event_followers(&self) -> usize {
+        self.events.receiver_count()
     }
 
     /// Closes all connections; the last one folds the WAL into the database file.
@@ -228,29 +253,40 @@ fn pool_options() -> SqlitePoolOptions {
 
 impl WriteTx {
     /// Makes the change real.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.0.commit().await?)
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        // Nobody listens mostly, and then this costs nothing.
+        let newest = match self.events.receiver_count() {
+            0 => None,
+            _ => Some(events::newest(&mut self.tx).await?),
+        };
+        self.tx.commit().await?;
+        self.events.send_if_modified(|known| match newest {
+            Some(newest) => std::mem::replace(known, newest) != newest,
+            // Whoever began to listen meanwhile may have looked too early.
+            None => true,
+        });
+        Ok(())
     }
 }
 
 macro_rules! derefs_to_db {
-    ($($tx:ty),+) => {$(
+    ($($tx:ty: $field:tt),+) => {$(
         impl Deref for $tx {
             type Target = Db;
             fn deref(&self) -> &Db {
-                &self.0
+                &self.$field
             }
         }
 
         impl DerefMut for $tx {
             fn deref_mut(&mut self) -> &mut Db {
-                &mut self.0
+                &mut self.$field
             }
         }
     )+};
 }
 
-derefs_to_db!(ReadTx, WriteTx);
+derefs_to_db!(ReadTx: 0, WriteTx: tx);
 
 #[cfg(test)]
 mod tests;

@@ -345,6 +345,7 @@ pub(crate) fn built(order: &BuildOrder) -> BuiltImage {
         formation: BTreeMap::new(),
         cron: BTreeMap::new(),
         sidecars: Default::default(),
+        strategy: None,
     }
 }
 

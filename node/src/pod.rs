@@ -21,7 +21,10 @@ pub(crate) mod task;
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use fairway_api::pods::{CheckFailure, Exit, PodPhase, PodSpec, RestartPolicy};
+use fairway_api::{
+    checks::CheckKind,
+    pods::{CheckFailure, Exit, PodPhase, PodSpec, RestartPolicy},
+};
 
 use self::ending::Ending;
 use crate::backoff;
@@ -89,7 +92,7 @@ impl Pod {
             (Seen::StartFailed { reason }, _) => self.start_failed(reason),
             (Seen::StartupPassed, PodPhase::Starting) => self.up(),
             (Seen::StartupFailing(failure), PodPhase::Starting) => {
-                self.record.status.check_failure = Some(failure);
+                self.record.status.check_failure = Some(failure.of(CheckKind::Startup));
                 vec![]
             }
             (Seen::StartupMissed(failure), PodPhase::Starting) => self.never_ready(failure),
@@ -106,7 +109,7 @@ impl Pod {
             }
             (Seen::LivenessFailed(failure), PodPhase::Running { .. }) => {
                 let line = format!("Error: check failed, restarting: {failure}");
-                self.record.status.check_failure = Some(failure);
+                self.record.status.check_failure = Some(failure.of(CheckKind::Liveness));
                 prepend(line, self.stop(Ending::Unhealthy))
             }
             (Seen::OutOfMemory, _) if runs => self.ran_out_of_memory(),
@@ -312,7 +315,7 @@ impl Pod {
     fn not_ready(&mut self, failure: CheckFailure, news: bool) -> Vec<Do> {
         self.record.status.phase = PodPhase::Running { ready: false };
         let line = format!("Error: check failed, this process gets no requests: {failure}");
-        self.record.status.check_failure = Some(failure);
+        self.record.status.check_failure = Some(failure.of(CheckKind::Readiness));
         if news { vec![Do::Say(line)] } else { vec![] }
     }
 
@@ -322,8 +325,8 @@ impl Pod {
             .checks
             .as_ref()
             .map_or(0, |checks| checks.startup_deadline_secs);
-        let line = format!("Error: not ready within {secs} seconds: {failure}");
-        self.record.status.check_failure = Some(failure);
+        let line = format!("Error R10: not ready within {secs} seconds: {failure}");
+        self.record.status.check_failure = Some(failure.of(CheckKind::Startup));
         prepend(line, self.stop(Ending::NeverReady))
     }
 
@@ -334,7 +337,7 @@ impl Pod {
         self.out_of_memory = true;
         let limit = self.spec.resources.memory_bytes / MIB;
         vec![Do::Say(format!(
-            "Error: ran out of memory (limit {limit} MB)"
+            "Error R15: ran out of memory (limit {limit} MB)"
         ))]
     }
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use fairway_api::{
     ids::{AppId, DeploymentId, PodId, ReleaseId},
     names::{NodeName, ProcessType, SizeName},
+    placement::Taint,
     sizes::Resources,
 };
 
@@ -32,10 +33,41 @@ pub struct Decision {
     pub steps: Vec<Step>,
     /// Pods that are no more, as they were last.
     pub removed: BTreeMap<PodId, Pod>,
+    /// Pods that have to leave their machines, and why; each told once.
+    pub moved: Vec<Moved>,
     /// The apps that may look different since the plan before this one.
     pub looked_at: BTreeSet<AppId>,
     /// When to plan again although nothing new was heard.
     pub wake_at: Option<DateTime<Utc>>,
+}
+
+/// A pod that the platform takes from its machine of its own accord; for people to read, the steps
+/// say what is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    pub app: AppId,
+    pub pod: PodId,
+    /// `pod`'s name: it may be no more when this is read.
+    pub name: String,
+    pub process_type: ProcessType,
+    /// The machine that it leaves.
+    pub node: NodeName,
+    pub why: MoveReason,
+}
+
+/// Why a pod leaves its machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MoveReason {
+    /// The machine is taken for lost, or was removed.
+    Lost,
+    Drained,
+    /// It does not bear this taint.
+    Tainted(Taint),
+    /// A pod of higher priority needs the room.
+    Preempted {
+        app: AppId,
+        pod: PodId,
+    },
 }
 
 /// One action for one app.

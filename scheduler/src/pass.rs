@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use fairway_api::{ids::PodId, names::NodeName};
+use fairway_api::{ids::PodId, names::NodeName, placement::Taint};
 
 use crate::{
-    action::{Action, NewPod},
+    action::{Action, MoveReason, Moved, NewPod},
     filter,
     policy::Policy,
     snapshot::{App, Node, NodeState, Pod, Routers},
@@ -25,6 +25,7 @@ pub(crate) struct Pass<'a> {
     publishes: bool,
     ids: &'a mut dyn FnMut() -> PodId,
     actions: Vec<Action>,
+    moved: Vec<Moved>,
     wake_at: Option<DateTime<Utc>>,
 }
 
@@ -54,6 +55,7 @@ impl<'a> Pass<'a> {
             publishes: false,
             ids,
             actions: Vec::new(),
+            moved: Vec::new(),
             wake_at: None,
         }
     }
@@ -107,34 +109,56 @@ impl<'a> Pass<'a> {
         false
     }
 
-    /// True when the pod's machine cannot or should not keep it and there is another that takes
-    /// pods. Without another one it stays: nothing would be won. With its machine removed it is
-    /// gone, and anything is better.
+    /// True when the pod's machine cannot or should not keep it; see [`Self::why_move`].
     pub(crate) fn must_move(&self, app: &App, pod: &Pod) -> bool {
-        let Some(here) = &pod.node else { return false };
+        self.why_move(app, pod).is_some()
+    }
+
+    /// Why the pod's machine cannot or should not keep it, if there is another that takes pods.
+    /// Without another one it stays: nothing would be won. With its machine removed it is gone, and
+    /// anything is better.
+    pub(crate) fn why_move(&self, app: &App, pod: &Pod) -> Option<MoveReason> {
+        let here = pod.node.as_ref()?;
         if pod.gone {
-            return true;
+            return Some(MoveReason::Lost);
         }
         // It would find its disk nowhere else.
         if !app.volumes.is_empty() && app.is_pinned(pod) && self.nodes.contains_key(here) {
-            return false;
+            return None;
         }
-        let leaves = match self.nodes.get(here) {
-            Some(node) => {
-                node.is_left() && !self.held.contains(here) || is_driven_away(app, pod, node)
-            }
-            None => return true,
+        let Some(node) = self.nodes.get(here) else {
+            return Some(MoveReason::Lost);
         };
-        leaves
-            && self
-                .nodes
-                .iter()
-                .any(|(name, node)| name != here && node.takes_pods())
+        let why = match node.state {
+            NodeState::Draining if !self.held.contains(here) => MoveReason::Drained,
+            NodeState::Lost if !self.held.contains(here) => MoveReason::Lost,
+            _ => MoveReason::Tainted(driving_away(app, pod, node)?.clone()),
+        };
+        let mut others = self.nodes.iter().filter(|(name, _)| *name != here);
+        others.any(|(_, node)| node.takes_pods()).then_some(why)
+    }
+
+    /// Notes for people why a pod leaves its machine.
+    pub(crate) fn tell_move(&mut self, app: &App, pod: &Pod, why: MoveReason) {
+        let Some(node) = pod.node.clone() else { return };
+        self.moved.push(Moved {
+            app: app.id,
+            pod: pod.id,
+            name: pod.name.clone(),
+            process_type: pod.process_type.clone(),
+            node,
+            why,
+        });
     }
 
     /// True when the plan publishes a route table.
     pub(crate) fn publishes(&self) -> bool {
         self.publishes
+    }
+
+    /// What was told of moves since the last call.
+    pub(crate) fn take_moved(&mut self) -> Vec<Moved> {
+        std::mem::take(&mut self.moved)
     }
 
     /// What the rules since the last call want done.
@@ -148,11 +172,10 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// True if the machine has a taint that drives the pod away.
-fn is_driven_away(app: &App, pod: &Pod, node: &Node) -> bool {
+/// The machine's taint that drives the pod away, if there is one.
+fn driving_away<'n>(app: &App, pod: &Pod, node: &'n Node) -> Option<&'n Taint> {
     let mut taints = node.evicting().peekable();
-    taints.peek().is_some() && {
-        let placement = app.placement(pod);
-        taints.any(|taint| !filter::bears(&placement, taint))
-    }
+    taints.peek()?;
+    let placement = app.placement(pod);
+    taints.find(|taint| !filter::bears(&placement, taint))
 }

@@ -29,7 +29,7 @@ use self::{
     seats::{Eligible, Seats},
 };
 use crate::{
-    action::{Action, Step},
+    action::{Action, MoveReason, Step},
     drain, filter,
     pass::Pass,
     snapshot::{App, Node, Pod, PodIntent},
@@ -38,10 +38,11 @@ use crate::{
 
 pub(crate) mod cluster;
 
-mod class;
+pub(crate) mod class;
+pub(crate) mod seats;
+
 mod preempt;
 mod reasons;
-mod seats;
 
 /// Which pods are bound to each machine, and whose they are.
 pub(crate) type Bound = BTreeMap<NodeName, BTreeMap<PodId, AppId>>;
@@ -211,7 +212,7 @@ impl Binding<'_, '_> {
             }
             let why = why.get_or_insert_with(|| explain(&seats.reasons(self.cluster)));
             self.unplaced(class.app, pod, why);
-            self.make_room(class, &seats);
+            self.make_room(class, pod, &seats);
         }
         let plain = seats.is_plain() && class.placement.priority <= self.lowest();
         if let (Some(why), true) = (why, plain) {
@@ -231,7 +232,7 @@ impl Binding<'_, '_> {
 
     /// Takes pods of lower priority out of service for one of this class, or waits for those that
     /// leave already.
-    fn make_room(&mut self, class: &Class, seats: &Seats<'_>) {
+    fn make_room(&mut self, class: &Class, for_pod: PodId, seats: &Seats<'_>) {
         let priority = class.placement.priority;
         if priority <= self.lowest() || self.claims.len() >= CLAIMS_MAX {
             return;
@@ -240,10 +241,16 @@ impl Binding<'_, '_> {
         let among = seats.without_room(cluster);
         let way = preempt::find(self.apps, self.bound, cluster, among, need, priority);
         let Some(way) = way else { return };
+        let by = MoveReason::Preempted {
+            app: class.app,
+            pod: for_pod,
+        };
         for (app, pod) in way.victims {
-            let Some(victim) = self.apps.get(&app).and_then(|app| app.pods.get(&pod)) else {
+            let of = self.apps.get(&app);
+            let Some((of, victim)) = of.and_then(|of| Some((of, of.pods.get(&pod)?))) else {
                 continue;
             };
+            self.pass.tell_move(of, victim, by.clone());
             drain::retire(victim, self.pass);
             for action in self.pass.take_actions() {
                 self.act(app, action);

@@ -297,10 +297,12 @@ impl Planner {
             }
         }
         *routes_generation += u64::from(pass.publishes());
+        let moved = pass.take_moved();
         self.dirty = changed;
         Decision {
             steps,
             removed,
+            moved,
             looked_at,
             wake_at: self.wake_at(now),
         }

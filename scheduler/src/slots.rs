@@ -96,6 +96,7 @@ fn fill(app: &App, release: &Release, targets: &Targets<'_>, exchange: bool, pas
             let Some(want) = wanted.get(process_type) else {
                 continue;
             };
+            let mut moved = None;
             let needed = match pods.split_last() {
                 None => true,
                 Some((newest, older)) => {
@@ -107,11 +108,15 @@ fn fill(app: &App, release: &Release, targets: &Targets<'_>, exchange: bool, pas
                             leave(app, pod, pass);
                         }
                     }
-                    newest.size != want.size || newest.was_evicted() || pass.must_move(app, newest)
+                    moved = pass.why_move(app, newest).map(|why| (*newest, why));
+                    newest.size != want.size || newest.was_evicted() || moved.is_some()
                 }
             };
             let serves = Some(release.id) == app.current;
             if needed && !(serves && volumes::yields(app, release, process_type)) {
+                if let Some((pod, why)) = moved {
+                    pass.tell_move(app, pod, why);
+                }
                 pass.create(|id| replica(id, release, process_type, ordinal, want));
             }
         }

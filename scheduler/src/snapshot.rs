@@ -250,14 +250,14 @@ impl App {
 
     /// Where a pod may run: as somebody said for its process type, else as its release does.
     pub fn placement(&self, pod: &Pod) -> Arc<Placement> {
+        let said = self.placements.get(&pod.process_type);
         if pod.kind == PodKind::Job {
-            return Arc::clone(&JOB_PLACEMENT);
+            return Arc::clone(said.unwrap_or(&*JOB_PLACEMENT));
         }
         let of_release = || {
             let release = self.releases.get(&pod.release)?;
             Some(&release.types.get(&pod.process_type)?.placement)
         };
-        let said = self.placements.get(&pod.process_type);
         said.or_else(of_release).map(Arc::clone).unwrap_or_default()
     }
 

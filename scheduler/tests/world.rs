@@ -327,12 +327,26 @@ impl World {
 
     /// What `ps:restart` does: a newer pod for the slot of this one.
     pub(crate) fn restart(&mut self, app: AppId, pod: PodId) {
+        self.replace(app, pod, None);
+    }
+
+    /// What rebalancing does: the same on another machine.
+    pub(crate) fn restart_at(
+        &mut self,
+        app: AppId,
+        pod: PodId,
+        node: &fairway_api::names::NodeName,
+    ) {
+        self.replace(app, pod, Some(node.clone()));
+    }
+
+    fn replace(&mut self, app: AppId, pod: PodId, node: Option<fairway_api::names::NodeName>) {
         let (id, now) = (self.pod_id(), self.now);
         let app = self.app(app);
         let mut fresh = app.pods[&pod].clone();
         fresh = Pod {
             id,
-            node: None,
+            node,
             unplaced: None,
             intent: PodIntent::Wanted,
             status: None,
@@ -653,6 +667,7 @@ pub(crate) fn status(id: PodId, word: &str, now: DateTime<Utc>) -> PodStatus {
         other => panic!("no status is called {other}"),
     };
     let check_failure = (phase == PodPhase::NeverReady).then(|| CheckFailure {
+        kind: None,
         check: "GET /health on port 8080".into(),
         why: "answered 500 Internal Server Error".into(),
         response: Some("no database".into()),

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use fairway_api::{
     builds::BuildPhase,
     dynos::DynoState,
+    events::{Cause, Event},
     jobs::{Run, RunState},
     metrics::MetricsPoint,
     releases::ReleaseStatus,
@@ -86,6 +87,47 @@ pub(crate) fn run(state: &RunState) -> Badge {
         RunState::TimedOut => badge("bad", "timed out"),
         RunState::Cancelled => badge("idle", "cancelled"),
         RunState::Missed => badge("bad", "missed"),
+    }
+}
+
+/// Why something happened to a pod or a machine.
+pub(crate) fn cause(event: &Event) -> Option<Badge> {
+    Some(match event.cause.as_ref()? {
+        Cause::OutOfMemory { .. } => badge("bad", "out of memory"),
+        Cause::Signal { .. } => badge("bad", "signal"),
+        Cause::Exit { .. } => badge("bad", "exit"),
+        Cause::CheckFailed { .. } => badge("bad", "check failed"),
+        Cause::ImagePullFailed { .. } => badge("bad", "image pull failed"),
+        Cause::StartFailed { .. } => badge("bad", "start failed"),
+        Cause::BackOff { .. } => badge("bad", "back-off"),
+        Cause::Unplaced { .. } => badge("bad", "unplaced"),
+        Cause::Evicted { .. } => badge("busy", "evicted"),
+        Cause::Preempted { .. } => badge("busy", "preempted"),
+        Cause::LostMachine { .. } => badge("busy", "lost machine"),
+        Cause::Drained { .. } => badge("idle", "drained"),
+        Cause::Rebalanced { .. } => badge("idle", "rebalanced"),
+        Cause::Stopped { .. } => badge("idle", "stopped"),
+    })
+}
+
+/// What belongs to a cause and is not in the sentence: a response, the limit, a line per machine.
+pub(crate) fn details(event: &Event) -> Vec<String> {
+    const MIB: u64 = 1024 * 1024;
+    match &event.cause {
+        Some(Cause::OutOfMemory { limit_bytes, .. }) => {
+            let limit = limit_bytes.map(|limit| format!("{} MiB", limit / MIB));
+            limit.into_iter().collect()
+        }
+        Some(Cause::CheckFailed { response, .. }) => response.iter().cloned().collect(),
+        Some(Cause::Unplaced { reasons }) => {
+            let line = |node: &Option<String>, reason: &String| match node {
+                Some(node) => format!("{node}: {reason}"),
+                None => reason.clone(),
+            };
+            let lines = reasons.iter().map(|it| line(&it.node, &it.reason));
+            lines.collect()
+        }
+        _ => vec![],
     }
 }
 

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
-use reqwest::Method;
+use reqwest::{Method, Response};
 use url::Url;
 
 use super::{Client, ClientError};
@@ -16,7 +16,6 @@ use crate::{
     deployments::{Deployment, Strategy, WishKind},
     domains::{Domain, NewDomain},
     dynos::{Dyno, NewDyno},
-    events::Event,
     formation::{Formation, FormationBatch},
     ids::{AdmissionId, BuildId, TokenId},
     jobs::{Job, JobPatch, NewRun, Run},
@@ -423,9 +422,10 @@ impl Client {
         .await
     }
 
-    /// What happened to the app, newest first.
-    pub async fn events(&self, app: &AppName) -> Result<Vec<Event>, ClientError> {
-        self.get(&format!("/apps/{app}/events")).await
+    /// Leaves it to app.json again how the app's deployments go.
+    pub async fn unset_strategy(&self, app: &AppName) -> Result<Strategy, ClientError> {
+        let path = format!("/apps/{app}/deploy-strategy");
+        self.call(Method::DELETE, &path, &()).await
     }
 
     /// Sizes of pods.
@@ -457,12 +457,13 @@ impl Client {
     /// this client's token to it.
     pub async fn stream(&self, url: &Url) -> Result<ByteStream, ClientError> {
         let response = self.send(self.http.get(url.clone())).await?;
+        Ok(self.bytes(response))
+    }
+
+    pub(super) fn bytes(&self, response: Response) -> ByteStream {
         let client = self.clone();
-        Ok(Box::pin(
-            response
-                .bytes_stream()
-                .map_err(move |source| client.unreachable(source)),
-        ))
+        let bytes = response.bytes_stream();
+        Box::pin(bytes.map_err(move |source| client.unreachable(source)))
     }
 }
 

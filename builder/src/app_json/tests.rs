@@ -329,3 +329,35 @@ fn checks_that_cannot_be_are_refused() {
         check_refused(&format!(r#"{{"healthchecks": {{"web": [{text}]}}}}"#), want);
     }
 }
+
+#[test]
+fn a_strategy_is_read_as_the_api_has_it() {
+    let strategy = |json: &str| parse(format!("{{\"deploy\": {json}}}").as_bytes());
+    let rolling = strategy(r#"{ "strategy": { "kind": "rolling", "surge": "25%" } }"#).unwrap();
+    assert_eq!(
+        rolling.strategy.unwrap().to_string(),
+        fairway_api::deployments::Strategy::Rolling {
+            surge: "25%".parse().unwrap(),
+            unavailable: "0".parse().unwrap(),
+        }
+        .to_string()
+    );
+    assert_eq!(strategy("{}").unwrap().strategy, None);
+    for (json, says) in [
+        (
+            r#"{ "strategy": { "kind": "boldly" } }"#,
+            "unknown variant `boldly`",
+        ),
+        (
+            r#"{ "strategy": { "kind": "canary", "steps": [] } }"#,
+            "deploy.strategy: a canary has 1 to 10 steps",
+        ),
+        (
+            r#"{ "strategy": { "kind": "rolling", "surge": "0" } }"#,
+            "deploy.strategy: surge and unavailable cannot both be 0",
+        ),
+    ] {
+        let error = strategy(json).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}

@@ -46,11 +46,15 @@ pub(crate) struct ListArgs {
   app deploy:strategy all-at-once --bake 1h          # old web pods stay up for a revert
   app deploy:strategy rolling --surge 25%            # a few pods at a time
   app deploy:strategy canary 5%:10m 25%:10m          # shares of the requests, watched so long
+  app deploy:strategy --unset                        # as app.json's deploy.strategy says
 A canary that fails more requests than the pods beside it, or takes much longer, is taken back by
 itself. The strategy counts from the next deployment on.")]
 pub(crate) struct StrategyArgs {
     /// all-at-once, rolling or canary
     kind: Option<Kind>,
+    /// Leave it to app.json again
+    #[arg(long, conflicts_with_all = ["kind", "steps"])]
+    unset: bool,
     /// Of a canary: PERCENT%:TIME each, as 5%:10m
     #[arg(value_name = "STEP")]
     steps: Vec<CanaryStep>,
@@ -161,6 +165,13 @@ async fn ask(kind: WishKind, what: &str, session: &Session) -> Result<(), Failur
 
 async fn strategy(args: StrategyArgs, session: &Session) -> Result<(), Failure> {
     let (client, app) = session.app()?;
+    if args.unset {
+        let strategy = client.unset_strategy(&app).await?;
+        session.output.talk(format!(
+            "Deployments of {app} go as app.json says: {strategy}."
+        ));
+        return session.output.answer(&strategy);
+    }
     let Some(kind) = args.kind else {
         let strategy = client.strategy(&app).await?;
         return session.output.data(&strategy, ToString::to_string);

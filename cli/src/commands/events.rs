@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 
 use crate::{
+    event_list::{self, Wanted},
     failure::Failure,
-    output::{table, time},
     session::Session,
 };
 
@@ -14,38 +14,29 @@ pub(crate) enum Command {
     List(ListArgs),
 }
 
-/// Show what happened to the app and who did it, newest first
+/// Show what happened to the app, who did it and why; what was seen last first
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   app events
-  app events --json | jq -r '.[] | select(.kind == \"pod.crashed\").message'")]
+  app events -t                               # the last 30, then new ones as they come
+  app events --type out-of-memory,signal -p web
+  app events --type pod.crashed -n 100
+  app events --json | jq -r '.[] | select(.cause.type == \"check-failed\").cause.response'
+  app events -t --json | jq -r .message       # a document a line
+Types of causes: out-of-memory, signal, exit, stopped, check-failed, image-pull-failed,
+start-failed, back-off, unplaced, evicted, preempted, lost-machine, drained, rebalanced")]
 pub(crate) struct ListArgs {
-    /// How many
-    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 30)]
-    num: usize,
+    #[command(flatten)]
+    wanted: Wanted,
 }
 
 impl Command {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
-            Self::List(args) => list(&args, session).await,
+            Self::List(args) => {
+                let (client, app) = session.app()?;
+                event_list::show(session, &client, Some(&app), args.wanted).await
+            }
         }
     }
-}
-
-async fn list(args: &ListArgs, session: &Session) -> Result<(), Failure> {
-    let (client, app) = session.app()?;
-    let mut events = client.events(&app).await?;
-    events.truncate(args.num);
-    session.output.data(&events, |events| {
-        let rows = events.iter().map(|event| {
-            [
-                time(event.created_at),
-                event.actor.clone(),
-                event.kind.clone(),
-                event.message.clone(),
-            ]
-        });
-        table(["AT", "BY", "WHAT", "MESSAGE"], rows)
-    })
 }

@@ -254,6 +254,7 @@ fn of_shop(method: &Method, path: &[&str], body: &Value, base: &str) -> Option<V
             fix::external_name(name, &json!({ "hostname": "db.example.com" }))
         }
         ("GET", ["events"]) => fix::events(),
+        ("GET", ["events", "stream"]) => fix::events()[0].clone(),
         ("POST", ["log-sessions"]) => json!({
             "id": "00000000-0000-7000-8000-000000000070",
             "logplex_url": format!("{base}/streams/log"),
@@ -272,6 +273,17 @@ fn scaling_of_shop(method: &Method, path: &[&str], body: &Value) -> Option<Value
             row
         }
         ("DELETE", ["autoscale", _]) => fix::autoscaling(),
+        ("GET", ["placement"]) => json!([
+            fix::placement(
+                "web",
+                &json!({ "require": ["disk=ssd"] }),
+                "app",
+                Some("n1: is small")
+            ),
+            fix::placement("worker", &json!({}), "default", None),
+        ]),
+        ("PUT", ["placement", kind]) => fix::placement(kind, body, "app", Some("n1: is small")),
+        ("DELETE", ["placement", kind]) => fix::placement(kind, &json!({}), "release", None),
         ("GET", ["metrics"]) => fix::metrics(),
         ("GET", ["features"]) => json!([fix::feature(false)]),
         ("PATCH", ["features", _]) => fix::feature(body["enabled"] == json!(true)),

@@ -296,12 +296,26 @@ pub(crate) fn key(number: u32, comment: &str) -> Value {
             "email": "ada@example.com", "created_at": AT, "updated_at": AT })
 }
 
+pub(crate) fn placement(
+    process_type: &str,
+    placement: &Value,
+    source: &str,
+    nowhere: Option<&str>,
+) -> Value {
+    json!({ "app": app_ref(), "type": process_type, "placement": placement, "source": source,
+            "nowhere": nowhere })
+}
+
 pub(crate) fn events() -> Value {
     json!([
-        { "id": uuid(50), "app": app_ref(), "actor": "platform", "kind": "pod.crashed",
-          "message": "worker.1 ended with exit code 1", "created_at": AT },
-        { "id": uuid(51), "app": app_ref(), "actor": "ada@example.com", "kind": "release.created",
-          "message": "v7: Deploy 1a2b3c47", "created_at": AT },
+        { "id": uuid(50), "position": 9, "app": app_ref(), "actor": "platform",
+          "kind": "pod.crashed", "message": "worker.1 ran out of memory and was killed",
+          "pod": "worker.1", "code": "R15", "count": 3, "created_at": AT,
+          "cause": { "type": "out-of-memory", "container": "main", "limit_bytes": 536_870_912 },
+          "updated_at": "2026-11-21T21:40:43Z" },
+        { "id": uuid(51), "position": 7, "app": app_ref(), "actor": "ada@example.com",
+          "kind": "release.created", "message": "v7: Deploy 1a2b3c47", "count": 1,
+          "created_at": AT, "updated_at": AT },
     ])
 }
 

@@ -27,7 +27,7 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/apps/{app}/deployments/{id}/actions/{action}", post(ask))
         .route(
             "/apps/{app}/deploy-strategy",
-            get(strategy).put(set_strategy),
+            get(strategy).put(set_strategy).delete(unset_strategy),
         )
 }
 
@@ -84,7 +84,18 @@ async fn strategy(
     AppAccess { app, .. }: AppAccess,
 ) -> Answer<Json<Strategy>> {
     let mut tx = state.store.read().await?;
-    Ok(Json(store::apps::strategy(&mut tx, app.id).await?))
+    Ok(Json(deployments::strategy(&mut tx, &app).await?))
+}
+
+async fn unset_strategy(
+    State(state): State<AppState>,
+    AppAccess { app, caller }: AppAccess,
+) -> Answer<Json<Strategy>> {
+    let mut tx = state.store.write().await?;
+    deployments::unset_strategy(&mut tx, &app, &caller).await?;
+    let strategy = deployments::strategy(&mut tx, &app).await?;
+    tx.commit().await?;
+    Ok(Json(strategy))
 }
 
 async fn set_strategy(

@@ -146,11 +146,11 @@ async fn logs(
 }
 
 /// The header by which a reader of events says that it comes back.
-const LAST_EVENT_ID: &str = "last-event-id";
+pub(super) const LAST_EVENT_ID: &str = "last-event-id";
 
 /// How lines are sent.
 #[derive(Debug, Clone, Copy)]
-enum Form {
+pub(super) enum Form {
     /// As they are: for `curl` and `app`.
     Text,
     /// As server-sent events: the heroku CLI asks for these.
@@ -158,7 +158,7 @@ enum Form {
 }
 
 impl Form {
-    fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         let accept = headers.get(header::ACCEPT).map(HeaderValue::as_bytes);
         match accept {
             Some(kinds) if kinds.starts_with(b"text/event-stream") => Self::Events,
@@ -166,7 +166,7 @@ impl Form {
         }
     }
 
-    fn content_type(self) -> &'static str {
+    pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::Text => PLAIN_TEXT,
             Self::Events => "text/event-stream",
@@ -264,7 +264,7 @@ pub(super) fn text(
     streamed(state, PLAIN_TEXT, body)
 }
 
-fn streamed(
+pub(super) fn streamed(
     state: &AppState,
     content_type: &'static str,
     body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,

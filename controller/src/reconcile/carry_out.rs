@@ -20,8 +20,7 @@ use crate::{
     deploy,
     state::AppState,
     store::{
-        Db, StoreError, apps, deployments,
-        events::{self, ACTOR_PLATFORM},
+        Db, StoreError, apps, deployments, events,
         formation::{self, FormationRow},
         network, nodes, pods, releases, volumes,
     },
@@ -43,6 +42,7 @@ pub(super) async fn write(
         && news.pods.is_empty()
         && news.nodes.is_empty()
         && news.subnets.is_empty()
+        && news.machines.is_empty()
     {
         return Ok(());
     }
@@ -66,8 +66,10 @@ pub(super) async fn write(
     let told = news::events(world, decision);
     for (app, event) in told.into_iter().chain(runs::events(world, decision, now)) {
         let app = world.apps.get(&app).map(|known| known.row.app());
-        let (kind, message) = (event.kind, &event.message);
-        events::record(&mut tx, app.as_ref(), ACTOR_PLATFORM, kind, message).await?;
+        events::observe(&mut tx, &event.of(app.as_ref()), now).await?;
+    }
+    for event in news::of_machines(world) {
+        events::observe(&mut tx, &event.of(None), now).await?;
     }
     pods::write(&mut tx, &changed_pods(world, decision), now).await?;
     let removed: Vec<PodId> = decision.removed.keys().copied().collect();

@@ -17,6 +17,7 @@ use fairway_api::{
     ids::{AppId, DeploymentId, PodId, ReleaseId, RunId, VolumeId},
     names::{Hostname, ProcessType, SizeName},
     network::Admission,
+    placement::Placement,
     reach::NetworkRule,
     sizes::{self, Resources, SIZE_DEFAULT},
 };
@@ -39,7 +40,7 @@ use crate::{
         domains, features,
         formation::{self, FormationRow},
         jobs::{self as stored_jobs, JobRow},
-        network,
+        network, placements,
         pods::{self, PodRow},
         releases::{ReleaseMount, ReleaseRow},
         runs::{self, RunRow, Taken},
@@ -68,6 +69,23 @@ pub(super) struct Known {
     pub(super) reach: Reach,
 }
 
+impl Known {
+    /// Takes over the states of deployments, and forgets those that have ended.
+    pub(super) fn follow(&mut self, app: &App, now: DateTime<Utc>) {
+        for deployment in &app.deployments {
+            if deployment.state.has_ended() {
+                self.deployments.remove(&deployment.id);
+            } else if let Some(row) = self.deployments.get_mut(&deployment.id)
+                && row.state != deployment.state
+            {
+                row.updated_at = now;
+                row.state.clone_from(&deployment.state);
+                row.deadline_at = deployment.deadline_at;
+            }
+        }
+    }
+}
+
 /// The rows that belong to one app.
 #[derive(Debug)]
 struct Rows {
@@ -75,6 +93,7 @@ struct Rows {
     pods: Vec<PodRow>,
     deployments: Vec<DeploymentRow>,
     formation: Vec<FormationRow>,
+    placements: BTreeMap<ProcessType, Arc<Placement>>,
     hostnames: Vec<Hostname>,
     on_demand: bool,
     affinity: Option<Vec<u8>>,
@@ -108,6 +127,12 @@ pub(super) async fn all(
     for formation in formation::all(db).await? {
         if let Some(rows) = rows.get_mut(&formation.app) {
             rows.formation.push(formation);
+        }
+    }
+    for row in placements::all(db).await? {
+        if let Some(rows) = rows.get_mut(&row.app) {
+            let placement = Arc::new(row.placement);
+            rows.placements.insert(row.process_type, placement);
         }
     }
     for domain in domains::all(db).await? {
@@ -190,6 +215,11 @@ pub(super) async fn one(
         pods: pods::of_app(db, id).await?,
         deployments: deployments::open_of(db, id).await?,
         formation: formation::list(db, id).await?,
+        placements: placements::list(db, id)
+            .await?
+            .into_iter()
+            .map(|row| (row.process_type, Arc::new(row.placement)))
+            .collect(),
         hostnames: domains.into_iter().map(|it| it.hostname).collect(),
         on_demand: policies.iter().any(AutoscaleRow::is_on_demand),
         affinity: affinity(secrets, &features),
@@ -208,23 +238,6 @@ pub(super) async fn one(
     Ok(Some(rows.assemble(db, specs).await?))
 }
 
-impl Known {
-    /// Takes over the states of deployments, and forgets those that have ended.
-    pub(super) fn follow(&mut self, app: &App, now: DateTime<Utc>) {
-        for deployment in &app.deployments {
-            if deployment.state.has_ended() {
-                self.deployments.remove(&deployment.id);
-            } else if let Some(row) = self.deployments.get_mut(&deployment.id)
-                && row.state != deployment.state
-            {
-                row.updated_at = now;
-                row.state.clone_from(&deployment.state);
-                row.deadline_at = deployment.deadline_at;
-            }
-        }
-    }
-}
-
 impl Rows {
     fn new(app: AppRow) -> Self {
         Self {
@@ -232,6 +245,7 @@ impl Rows {
             pods: vec![],
             deployments: vec![],
             formation: vec![],
+            placements: BTreeMap::new(),
             hostnames: vec![],
             on_demand: false,
             affinity: None,
@@ -265,7 +279,7 @@ impl Rows {
                 .values()
                 .map(|row| (row.id, release(row)))
                 .collect(),
-            placements: BTreeMap::new(),
+            placements: self.placements,
             formation: self.formation.into_iter().map(want).collect(),
             deployments: self.deployments.iter().map(deployment).collect(),
             pods: self

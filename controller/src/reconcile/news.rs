@@ -1,12 +1,14 @@
 //! What a pass has to tell people: lines in apps' logs, events, and the output of pushes.
 
-mod crashes;
 mod deployments;
+mod pods;
 
 use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use fairway_api::{
+    apps::AppRef,
+    events::Cause,
     ids::{AppId, BuildId},
     logs::{LogLine, LogSource},
     names::NodeName,
@@ -23,7 +25,11 @@ use super::{runs, world::World};
 use crate::{
     deploy::{one_off::OneOff, output},
     state::AppState,
-    store::{StoreError, deployments::DeploymentRow, events as record},
+    store::{
+        StoreError, columns,
+        deployments::DeploymentRow,
+        events::{self as record, Observed},
+    },
 };
 
 /// Who speaks in log lines about an app as a whole.
@@ -34,24 +40,51 @@ const PLATFORM: &str = "platform";
 pub(super) struct News {
     pub(super) kind: &'static str,
     pub(super) message: String,
+    /// The pod that it is about, by name, or the process type of several.
+    pub(super) pod: Option<String>,
+    pub(super) cause: Option<Cause>,
+}
+
+impl News {
+    /// Something that is not about pods.
+    pub(super) fn told(kind: &'static str, message: String) -> Self {
+        Self {
+            kind,
+            message,
+            pod: None,
+            cause: None,
+        }
+    }
+
+    /// As the record takes it.
+    pub(super) fn of<'a>(&'a self, app: Option<&'a AppRef>) -> Observed<'a> {
+        Observed {
+            app,
+            kind: self.kind,
+            message: &self.message,
+            pod: self.pod.as_deref(),
+            cause: self.cause.as_ref(),
+        }
+    }
 }
 
 /// What goes on the record.
 pub(super) fn events(world: &World, decision: &Decision) -> Vec<(AppId, News)> {
     let apps = &world.planner.snapshot().apps;
-    let crashes = world.news.pods.iter().flat_map(|(id, (app, before))| {
+    let heard = world.news.pods.iter().flat_map(|(id, (app, before))| {
         let pods = apps.get(app).map(|app| &app.pods);
         let pod = pods
             .and_then(|pods| pods.get(id))
             .or_else(|| decision.removed.get(id));
-        let status = pod.and_then(|pod| Some((&pod.name, pod.status.as_ref()?)));
-        let news = status.map(|(name, status)| crashes::of_pod(name, before.as_ref(), status));
+        let status = pod.and_then(|pod| Some((pod, pod.status.as_ref()?)));
+        let news = status.map(|(pod, status)| pods::heard(pod, before.as_ref(), status));
         news.into_iter().flatten().map(|news| (*app, news))
     });
     let deployments = moves(world, decision).into_iter();
     let deployments =
         deployments.filter_map(|it| Some((it.deployment.app, deployments::news(&it)?)));
-    crashes.chain(deployments).collect()
+    let decided = pods::decided(world, decision);
+    heard.chain(decided).chain(deployments).collect()
 }
 
 /// Writes log lines of releases and the beginnings of deployments into the output of their pushes.
@@ -63,6 +96,19 @@ pub(super) async fn announce(
     now: DateTime<Utc>,
 ) {
     measure(world, decision, now);
+    let say = |app, process: String, text| {
+        state.logs.append_app(LogLine {
+            app,
+            at: now,
+            source: LogSource::Fairway,
+            process,
+            pod: None,
+            text,
+        });
+    };
+    for (app, news) in pods::decided(world, decision) {
+        say(app, news.pod.unwrap_or(PLATFORM.into()), news.message);
+    }
     let mut begun = HashSet::new();
     for it in moves(world, decision) {
         let deployment = it.deployment;
@@ -70,14 +116,7 @@ pub(super) async fn announce(
             let app = world.apps.get(&deployment.app);
             let app = app.map(|app| app.row.name.as_str());
             tracing::info!(app, "{}", news.message);
-            state.logs.append_app(LogLine {
-                app: deployment.app,
-                at: now,
-                source: LogSource::Fairway,
-                process: PLATFORM.into(),
-                pod: None,
-                text: news.message,
-            });
+            say(deployment.app, PLATFORM.into(), news.message);
         }
         let Some(build) = deployment.build else {
             continue;
@@ -92,14 +131,7 @@ pub(super) async fn announce(
         if let Action::Job(action) = &step.action
             && let Some((process, text)) = runs::last_line(world, step.app, action)
         {
-            state.logs.append_app(LogLine {
-                app: step.app,
-                at: now,
-                source: LogSource::Fairway,
-                process,
-                pod: None,
-                text,
-            });
+            say(step.app, process, text);
         }
         if let Action::Remove { pod } = &step.action
             && let Some(pod) = decision.removed.get(pod)
@@ -156,10 +188,10 @@ pub(super) async fn mass_failure(
         return Ok(());
     }
     state.cluster.hold(now.clone());
-    let News { kind, message } = silence(now);
-    tracing::warn!("{message}");
+    let news = silence(now);
+    tracing::warn!("{}", news.message);
     let mut tx = state.store.write_relaxed().await?;
-    record::record(&mut tx, None, record::ACTOR_PLATFORM, kind, &message).await?;
+    record::observe(&mut tx, &news.of(None), columns::now()).await?;
     tx.commit().await?;
     told.clone_from(&now.machines);
     Ok(())
@@ -167,24 +199,38 @@ pub(super) async fn mass_failure(
 
 fn silence(failure: &MassFailure) -> News {
     let Some(until) = failure.until else {
-        return News {
-            kind: "nodes.mass-failure-over",
-            message: "Machines that fell silent together are no longer waited for.".into(),
-        };
+        return News::told(
+            "nodes.mass-failure-over",
+            "Machines that fell silent together are no longer waited for.".into(),
+        );
     };
     let count = failure.machines.len();
     let names = failure.machines.iter().take(NAMES_MAX);
     let names: Vec<_> = names.map(NodeName::as_str).collect();
     let more = if count > NAMES_MAX { " ..." } else { "" };
-    News {
-        kind: "nodes.mass-failure",
-        message: format!(
-            "{count} machines fell silent together ({}{more}); their pods are not replaced before \
-             {} UTC. Remove machines that will not come back.",
-            names.join(", "),
-            until.format("%H:%M:%S"),
-        ),
-    }
+    let message = format!(
+        "{count} machines fell silent together ({}{more}); their pods are not replaced before \
+         {} UTC. Remove machines that will not come back.",
+        names.join(", "),
+        until.format("%H:%M:%S"),
+    );
+    News::told("nodes.mass-failure", message)
+}
+
+/// What goes on the record of machines that were lost or came back.
+pub(super) fn of_machines(world: &World) -> Vec<News> {
+    let news = world.news.machines.iter().map(|(node, lost)| {
+        let node = node.clone();
+        if !lost {
+            return News::told("node.returned", format!("Machine {node} reports again."));
+        }
+        let message = format!("Machine {node} is lost: its agent does not report.");
+        News {
+            cause: Some(Cause::LostMachine { node }),
+            ..News::told("node.lost", message)
+        }
+    });
+    news.collect()
 }
 
 async fn print(state: &AppState, build: BuildId, lines: &str) {

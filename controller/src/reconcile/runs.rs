@@ -109,15 +109,13 @@ fn event(world: &World, app: AppId, action: &JobAction, now: DateTime<Utc>) -> O
                 Outcome::Replaced => "run.replaced",
             };
             let message = format!("{} {}", run.name, ending(end));
-            Some(News { kind, message })
+            Some(News::told(kind, message))
         }
         JobAction::Miss(new, why) => {
             let (job, at) = (&new.job, shown(new.scheduled_at));
             let more = others(new.missed);
-            Some(News {
-                kind: "run.missed",
-                message: format!("Job {job} did not run at {at}{more}: {why}"),
-            })
+            let message = format!("Job {job} did not run at {at}{more}: {why}");
+            Some(News::told("run.missed", message))
         }
         JobAction::Start(new) => {
             let late = now - new.scheduled_at;
@@ -126,21 +124,17 @@ fn event(world: &World, app: AppId, action: &JobAction, now: DateTime<Utc>) -> O
             }
             let (name, at) = (new.name(), shown(new.scheduled_at));
             let more = others(new.missed);
-            Some(News {
-                kind: "run.late",
-                message: format!("{name} runs late, for {at}{more}"),
-            })
+            let message = format!("{name} runs late, for {at}{more}");
+            Some(News::told("run.late", message))
         }
         JobAction::InTheWay { run, times } => {
             let app = world.planner.snapshot().apps.get(&app)?;
             let now = app.jobs.runs.get(run)?;
             // Once is enough for one run; it counts the rest.
-            (now.in_the_way == *times).then(|| News {
-                kind: "run.skipped",
-                message: format!(
-                    "{} has not ended, so its job is skipped until it has",
-                    now.name
-                ),
+            (now.in_the_way == *times).then(|| {
+                let name = &now.name;
+                let message = format!("{name} has not ended, so its job is skipped until it has");
+                News::told("run.skipped", message)
             })
         }
         JobAction::Decide { .. } | JobAction::Progress { .. } => None,

@@ -61,6 +61,8 @@ pub(super) struct World {
     silence_counts: bool,
     /// Where to go on reading apps again although nobody said that they changed.
     read_again_after: Option<AppId>,
+    /// Pods of which was told that no machine takes them.
+    unplaced: BTreeSet<PodId>,
     pub(super) news: News,
 }
 
@@ -75,6 +77,10 @@ pub(super) struct News {
     pub(super) orders: BTreeSet<NodeName>,
     /// Subnets that the database does not have.
     pub(super) subnets: NewSubnets,
+    /// Pods that no machine takes since now.
+    pub(super) unplaced: Vec<(AppId, PodId)>,
+    /// Machines that were lost (true) or came back.
+    pub(super) machines: BTreeMap<NodeName, bool>,
 }
 
 impl World {
@@ -103,6 +109,7 @@ impl World {
             silent: BTreeSet::new(),
             silence_counts: false,
             read_again_after: None,
+            unplaced: BTreeSet::new(),
             news: News::default(),
         };
         for (app, known) in load::all(&mut tx, &state.secrets, specs).await? {
@@ -113,7 +120,10 @@ impl World {
         world.load_subnets(&mut tx).await?;
         // Machines that were removed, and their pods not yet replaced, when the controller ended.
         let apps = world.planner.snapshot().apps.values();
-        let bound = apps.flat_map(|app| app.pods.values().filter_map(|pod| pod.node.clone()));
+        let pods = apps.flat_map(|app| app.pods.values());
+        let unplaced = pods.clone().filter(|pod| pod.unplaced.is_some());
+        world.unplaced = unplaced.map(|pod| pod.id).collect();
+        let bound = pods.filter_map(|pod| pod.node.clone());
         let removed: BTreeSet<_> = bound.filter(|it| !world.nodes.contains_key(it)).collect();
         for name in removed {
             world.lose_pods(&name);
@@ -189,7 +199,9 @@ impl World {
     fn remove_app(&mut self, id: AppId, specs: &mut Specs) {
         self.note_orders_of(id);
         self.note_network_of(id);
-        self.planner.remove_app(id);
+        if let Some(app) = self.planner.remove_app(id) {
+            self.unplaced.retain(|pod| !app.pods.contains_key(pod));
+        }
         specs.forget(id);
         self.forget_work(id);
         if let Some(known) = self.apps.remove(&id) {
@@ -333,6 +345,11 @@ impl World {
             NodeIntent::Cordoned => NodeState::Cordoned,
             NodeIntent::Draining => NodeState::Draining,
         };
+        if let Some(before) = self.planner.snapshot().nodes.get(name)
+            && (before.state == NodeState::Lost) != lost
+        {
+            self.news.machines.insert(name.clone(), lost);
+        }
         let capacity = seen.map(NodeSeen::capacity).or(row.capacity.as_ref());
         let facts = Facts {
             labels: row.labels(),
@@ -386,8 +403,12 @@ impl World {
                 continue;
             };
             match &step.action {
-                Action::Bind { node, .. } => {
+                Action::Bind { pod, node } => {
                     self.news.orders.insert(node.clone());
+                    self.unplaced.remove(pod);
+                    // A machine that waits for it may begin its work on a volume.
+                    let machines = self.volumes.machines(&self.apps, step.app);
+                    self.news.orders.extend(machines);
                 }
                 Action::Stop { pod } => {
                     let pod = app.pods.get(pod).or_else(|| decision.removed.get(pod));
@@ -400,15 +421,15 @@ impl World {
                     let machines = app.pods.values().filter_map(|pod| pod.node.clone());
                     self.news.orders.extend(machines);
                 }
-                // A machine that waits for it may begin its work on a volume.
-                Action::Remove { .. } => {
-                    let machines = self.volumes.machines(&self.apps, step.app);
-                    self.news.orders.extend(machines);
+                Action::Unplaced { pod, .. } => {
+                    if self.unplaced.insert(*pod) {
+                        self.news.unplaced.push((step.app, *pod));
+                    }
                 }
-                Action::Create(_)
-                | Action::Unplaced { .. }
-                | Action::Retire { .. }
-                | Action::Advance { .. } => {}
+                Action::Remove { pod } => {
+                    self.unplaced.remove(pod);
+                }
+                Action::Create(_) | Action::Retire { .. } | Action::Advance { .. } => {}
                 Action::Job(JobAction::Start(new)) => {
                     if let Some(known) = self.apps.get_mut(&step.app) {
                         known.runs.insert(new.id, runs::known(new));

@@ -215,21 +215,25 @@ pub async fn set_repository_bytes(db: &mut Db, id: AppId, bytes: u64) -> Result<
     }
 }
 
-/// How the app's next deployments go.
-pub async fn strategy(db: &mut Db, id: AppId) -> Result<Strategy, StoreError> {
+/// How the app's next deployments go, if somebody has chosen.
+pub async fn strategy(db: &mut Db, id: AppId) -> Result<Option<Strategy>, StoreError> {
     let row = query("SELECT deploy_strategy FROM apps WHERE id = $1")
         .bind(id.to_string())
         .fetch_optional(db)
         .await?;
     let row = row.ok_or(NOT_FOUND)?;
-    Ok(row.json_opt("deploy_strategy")?.unwrap_or_default())
+    row.json_opt("deploy_strategy")
 }
 
-/// Sets how the app's next deployments go.
-pub async fn set_strategy(db: &mut Db, id: AppId, strategy: &Strategy) -> Result<(), StoreError> {
+/// Sets how the app's next deployments go; `None` leaves it to the release.
+pub async fn set_strategy(
+    db: &mut Db,
+    id: AppId,
+    strategy: Option<&Strategy>,
+) -> Result<(), StoreError> {
     query("UPDATE apps SET deploy_strategy = $2 WHERE id = $1")
         .bind(id.to_string())
-        .bind(json(strategy)?)
+        .bind(strategy.map(json).transpose()?)
         .execute(db)
         .await?;
     Ok(())

@@ -291,6 +291,7 @@ pub(super) async fn explain(failed: Failed, target: &Target) -> CheckFailure {
         why = reason;
     }
     CheckFailure {
+        kind: None,
         check: failed.check,
         why,
         response: failed.response,

@@ -2,7 +2,7 @@
 
 use fairway_api::{
     disk::Amount,
-    pods::{EVICTED, StopPolicy},
+    pods::{EVICTED, STOPPED_BY_CHECK, StopPolicy},
 };
 
 /// The longest grace, in seconds, for a pod that serves nobody: a push, or those who want to reach
@@ -36,7 +36,7 @@ impl Ending {
     pub(super) fn why(self) -> String {
         let why = match self {
             Self::Unwanted => "stopped",
-            Self::NeverReady | Self::Unhealthy => "check failed",
+            Self::NeverReady | Self::Unhealthy => STOPPED_BY_CHECK,
             Self::TimeToLive => "time to live reached",
             Self::TerminalGone => "the terminal was closed",
             Self::CutOff => "its network was taken away",

@@ -29,6 +29,7 @@ fn exit(code: i64, when: i64) -> Exit {
 
 fn failure(why: &str) -> CheckFailure {
     CheckFailure {
+        kind: None,
         check: "GET /".into(),
         why: why.into(),
         response: None,
@@ -250,7 +251,8 @@ fn a_pod_that_never_became_ready_stays_stopped_with_its_failure() {
         [Do::NoChecks]
     );
     assert_eq!(phase(&pod), &PodPhase::NeverReady);
-    assert_eq!(pod.record().status.check_failure, Some(failure("refused")));
+    let refused = failure("refused").of(CheckKind::Startup);
+    assert_eq!(pod.record().status.check_failure, Some(refused));
     let exit = pod.record().status.last_exit.clone().unwrap();
     assert_eq!(exit.stopped_because.as_deref(), Some("check failed"));
     assert_eq!(
@@ -282,7 +284,7 @@ fn readiness_only_takes_requests_away_and_liveness_restarts() {
     assert_eq!(phase(&pod), &PodPhase::Running { ready: false });
     assert_eq!(
         pod.record().status.check_failure,
-        Some(failure("answered 500"))
+        Some(failure("answered 500").of(CheckKind::Readiness))
     );
     after(&mut pod, vec![(4, Seen::ReadinessPassed)]);
     assert!(pod.record().status.is_ready());
@@ -319,7 +321,7 @@ fn memory_is_named_as_the_reason_once_and_only_if_it_is() {
         said.extend(pod.on(Seen::Ended(exit), at(3)));
         let last = pod.record().status.last_exit.clone().unwrap();
         assert_eq!(last.out_of_memory, wanted, "{code} {noted} {event}");
-        let line = Do::Say("Error: ran out of memory (limit 64 MB)".into());
+        let line = Do::Say("Error R15: ran out of memory (limit 64 MB)".into());
         assert_eq!(
             said.iter().filter(|&d| *d == line).count(),
             usize::from(wanted || event)

@@ -110,7 +110,7 @@ async fn a_pod_over_its_memory_limit_says_so() {
     machine.plan(&[&pod]);
     let exit = machine.until_exited(&pod).await.last_exit.unwrap();
     assert!(exit.out_of_memory && exit.code != 0, "{exit:?}");
-    let line = "fairway[run.1234]: Error: ran out of memory (limit 16 MB)";
+    let line = "fairway[run.1234]: Error R15: ran out of memory (limit 16 MB)";
     machine
         .until_logged(|log| log.iter().any(|logged| logged == line))
         .await;

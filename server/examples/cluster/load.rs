@@ -278,6 +278,7 @@ impl Bench {
             .into(),
             cron: [].into(),
             sidecars: Default::default(),
+            strategy: None,
         };
         let result = BuildResult::Succeeded(image);
         self.builder.finish_build(order.id, &result).await?;

@@ -4,14 +4,14 @@ use askama::Template;
 use askama_web::WebTemplate;
 use axum::{
     Router,
-    response::Redirect,
+    response::{IntoResponse, Redirect},
     routing::{get, post},
 };
 use fairway_api::{
     apps::AppPatch,
     deployments::Deployment,
     dynos::Dyno,
-    events::Event,
+    events::{Event, EventFilter},
     formation::{Formation, FormationBatch, FormationUpdate, Quantity},
     jobs::{Job, JobPatch, Run, RunState},
     metrics::TypeMetrics,
@@ -27,7 +27,7 @@ use crate::{
     error::PageError,
     extract::{Form, Path},
     session::Session,
-    show,
+    show, stream,
 };
 
 /// How many events the page shows.
@@ -38,6 +38,7 @@ const RUNS_SHOWN: usize = 8;
 pub(super) fn routes() -> Router<Config> {
     Router::new()
         .route("/dashboard/apps/{app}", get(overview))
+        .route("/dashboard/apps/{app}/events/stream", get(follow))
         .route("/dashboard/apps/{app}/scale", post(scale))
         .route("/dashboard/apps/{app}/restart", post(restart))
         .route("/dashboard/apps/{app}/jobs", post(job))
@@ -93,7 +94,7 @@ impl Overview {
 async fn overview(session: Session, Path(app): Path<AppName>) -> Result<Overview, PageError> {
     let frame = Frame::fetch(&session, &app, "").await?;
     let client = &session.client;
-    let mut events = client.events(&app).await?;
+    let mut events = client.events(&app, &EventFilter::default()).await?;
     events.truncate(EVENTS_SHOWN);
     let mut runs = client.runs(&app).await?;
     runs.truncate(RUNS_SHOWN);
@@ -109,6 +110,16 @@ async fn overview(session: Session, Path(app): Path<AppName>) -> Result<Overview
         events,
         deployment: client.deployments(&app).await?.into_iter().next(),
     })
+}
+
+/// Events as they come: the page hears that there is one, and asks for itself again.
+async fn follow(
+    session: Session,
+    Path(app): Path<AppName>,
+) -> Result<impl IntoResponse, PageError> {
+    let filter = EventFilter::default();
+    let events = session.client.follow_events(Some(&app), &filter, None);
+    Ok(stream::endless(events.await?))
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use fairway_api::{
     client::Client,
+    events::EventFilter,
     ids::SnapshotId,
     names::{AppName, VolumeName},
     volumes::{Snapshot, SnapshotState, show_size},
@@ -168,7 +169,7 @@ async fn restore(args: &RestoreArgs, session: &Session) -> Result<(), Failure> {
     }
     let began_at = begun.updated_at;
     let volume = at_rest(&client, &app, begun).await?;
-    let events = client.events(&app).await?;
+    let events = client.events(&app, &EventFilter::default()).await?;
     let failed = events
         .iter()
         .find(|event| event.kind == "volume.failed" && event.created_at >= began_at);

@@ -47,6 +47,7 @@ pub(crate) fn image(types: &[&str]) -> BuiltImage {
         formation: BTreeMap::new(),
         cron: BTreeMap::new(),
         sidecars: Default::default(),
+        strategy: None,
     }
 }
 

@@ -83,6 +83,7 @@ const ENDPOINTS: &[(&str, &str, Serves)] = &[
     ("GET", "/apps/{app}/config-files", Owner),
     ("PUT", "/apps/{app}/config-files/{id}", Owner),
     ("DELETE", "/apps/{app}/config-files/{id}", Owner),
+    ("DELETE", "/apps/{app}/deploy-strategy", Owner),
     ("GET", "/apps/{app}/formation", Owner),
     ("PATCH", "/apps/{app}/formation", Owner),
     ("GET", "/apps/{app}/formation/{type}", Owner),
@@ -92,6 +93,10 @@ const ENDPOINTS: &[(&str, &str, Serves)] = &[
     ("PUT", "/apps/{app}/autoscale/{type}", Owner),
     ("DELETE", "/apps/{app}/autoscale/{type}", Owner),
     ("GET", "/apps/{app}/metrics", Owner),
+    ("GET", "/apps/{app}/placement", Owner),
+    ("GET", "/apps/{app}/placement/{type}", Owner),
+    ("PUT", "/apps/{app}/placement/{type}", Owner),
+    ("DELETE", "/apps/{app}/placement/{type}", Owner),
     ("GET", "/apps/{app}/features", Owner),
     ("GET", "/apps/{app}/features/{id}", Owner),
     ("PATCH", "/apps/{app}/features/{id}", Owner),
@@ -109,6 +114,7 @@ const ENDPOINTS: &[(&str, &str, Serves)] = &[
     ("DELETE", "/apps/{app}/external-names/{id}", Owner),
     ("POST", "/apps/{app}/log-sessions", Owner),
     ("GET", "/apps/{app}/events", Owner),
+    ("GET", "/apps/{app}/events/stream", Owner),
     ("GET", "/apps/{app}/dynos", Owner),
     ("POST", "/apps/{app}/dynos", Owner),
     ("DELETE", "/apps/{app}/dynos", Owner),
@@ -132,6 +138,8 @@ const ENDPOINTS: &[(&str, &str, Serves)] = &[
     ("DELETE", "/nodes/{node}", Admins),
     ("GET", "/nodes/{node}/pods", Admins),
     ("POST", "/node-tokens", Admins),
+    ("GET", "/events", Admins),
+    ("GET", "/events/stream", Admins),
     ("GET", "/streams/logs/{id}", Proof),
     ("GET", "/streams/builds/{id}", Proof),
     ("GET", "/streams/attach/{id}", Proof),
@@ -181,6 +189,8 @@ fn filled(path: &str) -> String {
         .replace("{dyno}", "web.1")
         .replace("{node}", "one")
         .replace("{name}", "other")
+        // A stream that begins never ends; one that is asked for wrongly does not begin.
+        .replace("/events/stream", "/events/stream?process=%25")
 }
 
 /// What a caller who may not gets: never more than that.

@@ -352,3 +352,85 @@ async fn a_size_larger_than_any_machine_is_refused_at_once() {
     );
     scale("standard-2x").await.expect(200);
 }
+
+#[tokio::test]
+async fn placements_go_before_what_app_json_says() {
+    let rig = Rig::new().await;
+    rig.app("shop").await;
+    rig.release("shop").await;
+    let all = rig
+        .get(&rig.alice, "/apps/shop/placement")
+        .await
+        .expect(200);
+    let shown: Vec<_> = (all.as_array().unwrap().iter())
+        .map(|row| {
+            (
+                row["type"].as_str().unwrap(),
+                row["source"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert!(shown.contains(&("web", "default")) && shown.contains(&("one-off", "default")));
+    let job = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["type"] == "job");
+    assert_eq!(job.unwrap()["placement"], json!({ "priority": "low" }));
+
+    let set = async |which: &str, placement: Value| {
+        let path = format!("/apps/shop/placement/{which}");
+        rig.call(&rig.alice, "PUT", &path, placement).await
+    };
+    let web = set("web", json!({ "require": ["disk=ssd"] }))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&web["source"], &web["placement"]["require"][0]),
+        (&json!("app"), &json!("disk=ssd"))
+    );
+    // Contradictions, unknown types and keys are refused, and nothing changes.
+    for (which, placement, status, says) in [
+        (
+            "web",
+            json!({ "require": ["a=b", "!a"] }),
+            422,
+            "exclude each other",
+        ),
+        (
+            "web",
+            json!({ "spread": [{ "by": "zone", "max-skew": 0 }] }),
+            422,
+            "max-skew",
+        ),
+        ("web", json!({ "color": "red" }), 422, "Unknown field"),
+        ("clock", json!({}), 404, "process type (clock)"),
+    ] {
+        let refused = set(which, placement).await.expect(status);
+        let message = refused["message"].as_str().unwrap();
+        assert!(message.contains(says), "{message}");
+    }
+    // What a job may do without is what it may be asked to.
+    let job = set("job", json!({ "pool": "batch" })).await.expect(200);
+    assert_eq!(
+        job["placement"],
+        json!({ "pool": "batch", "priority": "low" })
+    );
+
+    let unset = async || {
+        rig.call(
+            &rig.alice,
+            "DELETE",
+            "/apps/shop/placement/web",
+            Value::Null,
+        )
+        .await
+    };
+    assert_eq!(unset().await.expect(200)["source"], "default");
+    unset().await.expect(404);
+    let kinds = rig.get(
+        &rig.alice,
+        "/apps/shop/events?type=placement.set,placement.unset",
+    );
+    assert_eq!(kinds.await.expect(200).as_array().unwrap().len(), 3);
+}

@@ -108,7 +108,7 @@ async fn a_bad_range_is_refused() {
             "version; DROP TABLE apps",
             "not known",
         ),
-        ("/apps/shop/events", "message ..", "ordered by id"),
+        ("/apps/shop/events", "message ..", "ordered by position, id"),
     ];
     for (path, range, says) in table {
         let reply = list(&rig, path, range).await;

@@ -372,3 +372,77 @@ async fn what_waits_ends_with_the_process() {
         reply.expect(204);
     }
 }
+
+#[tokio::test]
+async fn events_are_listed_by_filter_and_followed_from_a_position() {
+    let rig = Rig::new().await;
+    rig.app("shop").await;
+    let scale = |quantity: u32| json!({ "updates": [{ "type": "web", "quantity": quantity }] });
+    rig.release("shop").await;
+    let newest = rig.get(&rig.alice, "/apps/shop/events").await.expect(200)[0].clone();
+    let after = newest["position"].as_u64().unwrap();
+    let follow = async |path: String, token: &str, accept: &str| {
+        let request = axum::http::Request::builder()
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"))
+            .header("accept", accept);
+        let request = request.body(Body::empty()).unwrap();
+        let response = rig.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        Open(response.into_body())
+    };
+    let path = |query: &str| format!("/apps/shop/events/stream{query}");
+    let mut all = follow(path(""), &rig.alice, "*/*").await;
+    let mut scaled = follow(path("?type=formation.scaled"), &rig.alice, "*/*").await;
+    let mut events = follow(path(""), &rig.alice, "text/event-stream").await;
+    let mut everybody = follow("/events/stream".into(), &rig.admin, "*/*").await;
+    rig.call(
+        &rig.alice,
+        "PATCH",
+        "/apps/shop",
+        json!({ "maintenance": true }),
+    )
+    .await
+    .expect(200);
+    rig.call(&rig.alice, "PATCH", "/apps/shop/formation", scale(3))
+        .await
+        .expect(200);
+    let kind = |line: Option<String>| {
+        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        event["kind"].as_str().unwrap().to_owned()
+    };
+    let first = kind(all.next().await);
+    assert_eq!(kind(all.next().await), "formation.scaled");
+    assert_eq!(kind(scaled.next().await), "formation.scaled");
+    assert_eq!(kind(everybody.next().await), first);
+    let event = events.next().await.unwrap();
+    assert!(
+        event.starts_with(&format!("id: {}\ndata: {{", after + 1)),
+        "{event}"
+    );
+    // Whoever was away hears what came meanwhile.
+    let mut late = follow(path(&format!("?after={}", after + 1)), &rig.alice, "*/*").await;
+    assert_eq!(kind(late.next().await), "formation.scaled");
+    let filtered = rig
+        .get(&rig.alice, "/apps/shop/events?type=formation.scaled")
+        .await;
+    assert_eq!(filtered.expect(200).as_array().unwrap().len(), 1);
+    let all_apps = rig.get(&rig.admin, "/events").await.expect(200);
+    assert_eq!(all_apps[0]["kind"], "formation.scaled");
+    let wrong = rig
+        .get(&rig.alice, "/apps/shop/events?process=we%25b")
+        .await;
+    assert!(
+        wrong.expect(422)["hint"]
+            .as_str()
+            .unwrap()
+            .contains("out-of-memory")
+    );
+    // It ends with the app, and not with that of others.
+    rig.call(&rig.alice, "DELETE", "/apps/shop", Value::Null)
+        .await
+        .expect(200);
+    assert_eq!(kind(all.next().await), "app.destroyed");
+    assert_eq!(all.next().await, None);
+    assert_eq!(scaled.next().await, None);
+}

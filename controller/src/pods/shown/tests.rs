@@ -16,6 +16,7 @@ fn pod(phase: Option<PodPhase>, intent: PodIntent) -> PodRow {
         last_lines: vec![],
     };
     let failure = CheckFailure {
+        kind: None,
         check: "port 8080".into(),
         why: "connection refused".into(),
         response: None,

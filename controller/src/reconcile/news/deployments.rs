@@ -96,7 +96,7 @@ pub(super) fn news(it: &Move<'_>) -> Option<News> {
         | DeploymentState::CanaryStarting { .. }
         | DeploymentState::Switching { .. } => return None,
     };
-    Some(News { kind, message })
+    Some(News::told(kind, message))
 }
 
 /// What a pusher reads when the deployment comes to this state; its end is told elsewhere.

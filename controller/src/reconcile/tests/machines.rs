@@ -145,3 +145,48 @@ async fn a_machine_is_not_believed_about_pods_that_are_bound_elsewhere() {
         .await;
     assert!(!events.text.contains("pod.crashed"), "{events:?}");
 }
+
+#[tokio::test]
+async fn pods_that_fit_nowhere_are_one_event_with_a_reason_per_machine() {
+    let mut platform = Platform::with_live_app("shop").await;
+    platform.scale("shop", "web", 100).await;
+    let unplaced = |dynos: &[Value]| dynos.iter().any(|it| it["state"] == "down");
+    platform.settled("shop", unplaced).await;
+    let events = platform.get("/apps/shop/events?type=unplaced").await;
+    let [event] = &events.as_array().unwrap()[..] else {
+        panic!("{events}");
+    };
+    assert_eq!(
+        (&event["kind"], &event["pod"]),
+        (&json!("pod.unplaced"), &json!("web"))
+    );
+    let reasons = event["cause"]["reasons"].as_array().unwrap();
+    assert_eq!(reasons.len(), 1);
+    assert_eq!(reasons[0]["node"], "one");
+    let reason = reasons[0]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("is taken") || reason.contains("are promised"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn pods_that_leave_a_drained_machine_say_so() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let web = platform.pod("web.1");
+    platform.forge("two", web, "ready").await;
+    let admin = platform.rig.admin.clone();
+    let drain = json!({ "intent": "draining" });
+    let drained = platform.rig.call(&admin, "PATCH", "/nodes/one", drain);
+    drained.await.expect(200);
+    platform.settled("shop", |dynos| dynos.len() == 2).await;
+    let events = platform.get("/apps/shop/events?type=drained").await;
+    assert_eq!(
+        events[0]["message"],
+        "web.1 gets replaced: machine one is drained"
+    );
+    assert_eq!(
+        events[0]["cause"],
+        json!({ "type": "drained", "node": "one" })
+    );
+}

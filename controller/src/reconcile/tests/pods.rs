@@ -185,6 +185,12 @@ async fn a_crash_of_a_serving_pod_is_told_and_leaves_the_table() {
             dynos[0]["state"] == "crashed" && dynos[0]["reason"] == "exited with code 3"
         })
         .await;
+    let events = platform
+        .get("/apps/shop/events?type=exit&process=web")
+        .await;
+    assert_eq!(events[0]["kind"], "pod.crashed");
+    assert_eq!(events[0]["cause"], json!({ "type": "exit", "code": 3 }));
+    assert_eq!(events[0]["pod"], "web.1");
     platform.say("web.1", "ready").await;
     platform.table(|endpoints| endpoints.len() == 1).await;
     assert_eq!(
