@@ -157,12 +157,13 @@ pub(crate) fn body(instance: &str, part: &Part, run: u32, net: Net<'_>) -> Conta
     }
 }
 
-/// The same with what it mounts.
+/// The same with what it mounts, beside the folders that it shares with other containers.
 pub(crate) fn mounting(mut body: ContainerCreateBody, mounts: &[Mount]) -> ContainerCreateBody {
     if let Some(host_config) = &mut body.host_config
         && !mounts.is_empty()
     {
-        host_config.mounts = Some(mounts.to_vec());
+        let all = host_config.mounts.get_or_insert_default();
+        all.extend_from_slice(mounts);
     }
     body
 }

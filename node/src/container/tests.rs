@@ -170,6 +170,14 @@ fn a_sidecar_has_its_own_limits_and_the_pods_folders() {
             .map(|it| (it.source.clone().unwrap(), it.target.clone().unwrap()))
             .collect()
     };
+    let volume = Mount {
+        target: Some("/data".into()),
+        ..Mount::default()
+    };
+    let with_volume = mounting(bodies[0].1.clone(), &[volume]);
+    let all = with_volume.host_config.unwrap().mounts.unwrap();
+    let targets: Vec<_> = all.iter().filter_map(|it| it.target.as_deref()).collect();
+    assert_eq!(targets, ["/app/pages", "/data"]);
     assert_eq!(mounts(0)[0].1, "/app/pages");
     assert_eq!(mounts(1)[0].1, "/srv");
     assert_eq!(mounts(0)[0].0, mounts(1)[0].0, "it is the same folder");
