@@ -261,6 +261,19 @@ fn remove_control_groups(name: &str) {
     }
 }
 
+/// Takes away what is mounted below a directory, the deepest first.
+pub(crate) fn unmount_below(directory: &Path) {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let places = text.lines().filter_map(|line| line.split(' ').nth(4));
+    let mut below: Vec<&str> = places
+        .filter(|place| Path::new(place).starts_with(directory))
+        .collect();
+    below.sort_by_key(|place| std::cmp::Reverse(place.len()));
+    for place in below {
+        drop(run(&["umount", "--lazy", place]));
+    }
+}
+
 fn nsenter(pid: u32) -> [String; 2] {
     ["nsenter".into(), format!("--net=/proc/{pid}/ns/net")]
 }
@@ -354,6 +367,8 @@ impl Drop for Machine {
         drop(holder.kill());
         drop(holder.wait());
         drop(run(&["ip", "link", "delete", &self.place.cable]));
+        // An engine that was killed once leaves some behind, and then the directory could not go.
+        unmount_below(&self.home);
         remove_control_groups(&control_group(&self.home));
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use anyhow::bail;
 
 use crate::{
     Machine,
-    machines::{engine, pause, run, switch_on},
+    machines::{engine, pause, run, switch_on, unmount_below},
 };
 
 /// How long the kernel may take to end killed processes.
@@ -59,9 +59,7 @@ impl Machine {
             }
             pause();
         }
-        for mount in mounts_below(&self.home)? {
-            drop(run(&["umount", "--lazy", &mount]));
-        }
+        unmount_below(&self.home);
         // What a machine has under /run is gone with its memory.
         fs::remove_dir_all(self.home.join("exec"))?;
         drop(fs::remove_file(self.home.join("pid")));
@@ -105,14 +103,4 @@ fn parent(pid: u32) -> Option<u32> {
     let mut words = rest.split_whitespace();
     let state = words.next()?;
     (state != "Z" && state != "X").then(|| words.next()?.parse().ok())?
-}
-
-/// Mounts below a directory, the deepest first.
-fn mounts_below(directory: &Path) -> anyhow::Result<Vec<String>> {
-    let text = fs::read_to_string("/proc/self/mountinfo")?;
-    let places = text.lines().filter_map(|line| line.split(' ').nth(4));
-    let below = places.filter(|place| PathBuf::from(place).starts_with(directory));
-    let mut below: Vec<String> = below.map(str::to_owned).collect();
-    below.sort_by_key(|place| std::cmp::Reverse(place.len()));
-    Ok(below)
 }
