@@ -188,7 +188,7 @@ pub struct BuiltImage {
     /// From app.json `deploy.strategy`: how the release takes over, unless somebody has chosen for
     /// the app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub strategy: Option<Strategy>,
+    pub strategy: Option<Box<Strategy>>,
 }
 
 /// One process type of a built image.

@@ -33,6 +33,7 @@ pub mod logs;
 pub mod machines;
 pub mod metrics;
 pub mod reach;
+pub mod rebalance;
 pub mod releases;
 pub mod sessions;
 pub mod sizes;

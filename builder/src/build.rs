@@ -289,7 +289,7 @@ pub(crate) async fn build(
     let asked = files.app_json.sidecars;
     built.sidecars =
         sidecars::resolve(asked, &built, &tools.engine, &ready.registry, &context).await?;
-    built.strategy = files.app_json.strategy;
+    built.strategy = files.app_json.strategy.map(Box::new);
     built
         .formation
         .retain(|process_type, _| built.processes.contains_key(process_type));

@@ -4,6 +4,7 @@
 mod accounts;
 mod events;
 mod nodes;
+mod rebalance;
 
 use std::ffi::OsString;
 
@@ -44,6 +45,8 @@ enum Command {
     Accounts(accounts::Command),
     #[command(flatten)]
     Events(events::Command),
+    #[command(flatten)]
+    Rebalance(rebalance::Command),
 }
 
 impl Command {
@@ -52,6 +55,7 @@ impl Command {
             Self::Nodes(command) => command.run(session).await,
             Self::Accounts(command) => command.run(session).await,
             Self::Events(command) => command.run(session).await,
+            Self::Rebalance(command) => command.run(session).await,
         }
     }
 }

@@ -236,7 +236,7 @@ async fn enqueue(
         build: build.map(|build| build.id),
         strategy: match apps::strategy(db, release.app).await? {
             Some(chosen) => chosen,
-            None => asked.unwrap_or_default(),
+            None => asked.map(|asked| *asked).unwrap_or_default(),
         },
         wish: None,
         state: DeploymentState::Queued,

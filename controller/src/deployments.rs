@@ -173,7 +173,8 @@ pub async fn strategy(db: &mut Db, app: &AppRow) -> Answer<Strategy> {
         Some(release) => releases::get(db, release).await?.image,
         None => None,
     };
-    Ok(image.and_then(|image| image.strategy).unwrap_or_default())
+    let asked = image.and_then(|image| image.strategy);
+    Ok(asked.map(|asked| *asked).unwrap_or_default())
 }
 
 /// Leaves it to releases again how deployments go.

@@ -26,6 +26,7 @@ mod logs;
 mod network;
 mod nodes;
 mod placements;
+mod rebalance;
 mod releases;
 mod runs;
 mod sessions;
@@ -108,6 +109,7 @@ fn public() -> Router<AppState> {
         .merge(network::routes())
         .merge(nodes::routes())
         .merge(placements::routes())
+        .merge(rebalance::routes())
         .merge(releases::routes())
         .merge(runs::routes())
         .merge(sessions::routes())

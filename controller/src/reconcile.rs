@@ -12,6 +12,7 @@ mod carry_out;
 mod load;
 mod networks;
 mod news;
+pub(crate) mod rebalance;
 mod runs;
 mod specs;
 mod volumes;
@@ -31,7 +32,7 @@ use fairway_scheduler::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{specs::Specs, world::World};
+use self::{rebalance::Rebalancer, specs::Specs, world::World};
 use crate::{
     deploy,
     orchestrator::Orchestrator,
@@ -94,6 +95,7 @@ struct Reconciler {
     untold: bool,
     /// Machines of a mass failure that was told.
     held: BTreeSet<NodeName>,
+    rebalancer: Rebalancer,
 }
 
 impl Reconciler {
@@ -106,6 +108,7 @@ impl Reconciler {
             read_again_at: Instant::now(),
             untold: true,
             held: BTreeSet::new(),
+            rebalancer: Rebalancer::default(),
         }
     }
 
@@ -138,6 +141,7 @@ impl Reconciler {
         self.publish_routes(&mut world)?;
         news::announce(&state, &world, &decision, now).await;
         world.settle(&decision, now);
+        self.rebalancer.look(&state, &world, now).await?;
         self.world = Some(world);
         if self.untold {
             deploy::tell_pushers(&state).await?;
@@ -150,6 +154,9 @@ impl Reconciler {
     /// The world, with what has changed in the database since the last pass.
     async fn read_world(&mut self) -> Result<World, StoreError> {
         let mut changed = self.state.wake.take();
+        if changed.rebalance {
+            self.rebalancer.ask();
+        }
         let Some(mut world) = self.world.take() else {
             return World::load(&self.state, &mut self.specs).await;
         };

@@ -33,6 +33,8 @@ pub struct Changed {
     pub volumes: bool,
     /// Machines that need orders with a higher number.
     pub orders: BTreeSet<NodeName>,
+    /// Pods are to move to better machines for a while.
+    pub rebalance: bool,
 }
 
 impl Wake {
@@ -51,6 +53,11 @@ impl Wake {
     /// Machines are to remove volumes, or have removed them. Call it after the commit.
     pub fn volumes(&self) {
         self.note(|changed| changed.volumes = true);
+    }
+
+    /// Somebody wants pods to move to better machines.
+    pub fn rebalance(&self) {
+        self.note(|changed| changed.rebalance = true);
     }
 
     /// A machine has newer orders than this controller gave out.

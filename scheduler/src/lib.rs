@@ -48,8 +48,11 @@ pub mod one_off;
 
 pub mod volumes;
 
-// How many pods measurements ask for; beside the plan, which takes the counts as given.
+// How many pods measurements ask for, and which had better run elsewhere; beside the plan, which
+// takes counts and bindings as given.
 pub mod autoscale;
+
+pub mod rebalance;
 
 // Running the rules.
 mod pass;

@@ -14,6 +14,8 @@ pub struct Policy {
     pub brake_percent: u32,
     pub brake_window_secs: u32,
     pub brake_wait_secs: u32,
+    /// Pods that run move to better machines ([`crate::rebalance`]).
+    pub rebalance: bool,
 }
 
 /// What makes the better machine when all else is equal.
@@ -48,6 +50,8 @@ impl Default for Policy {
             brake_percent: BRAKE_PERCENT_DEFAULT,
             brake_window_secs: BRAKE_WINDOW_SECS_DEFAULT,
             brake_wait_secs: BRAKE_WAIT_SECS_DEFAULT,
+            // A start that nobody asked for is for the operator to allow.
+            rebalance: false,
         }
     }
 }

@@ -9,6 +9,7 @@ mod autoscale;
 mod jobs;
 mod placement;
 mod props;
+mod rebalance;
 mod scenarios;
 mod sim;
 mod volumes;

@@ -22,6 +22,7 @@ use fairway_api::{
 use fairway_scheduler::{
     action::{Action, Step},
     drain::DRAIN_DEADLINE_SECS,
+    rebalance,
     rollout::UNPLACED_PATIENCE_SECS,
     snapshot::{App, DeploymentState, NodeState, Pod, PodIntent, PodKind, Snapshot},
 };
@@ -244,6 +245,11 @@ impl Sim {
                 self.world.wish(app, kind);
             }
             10..=11 => runs::people(&mut self.world, app, &mut self.dice),
+            12..=15 => {
+                for it in rebalance::propose(&self.world.snapshot, self.world.now) {
+                    self.world.restart_at(it.app, it.pod, &it.to);
+                }
+            }
             _ => {}
         }
     }

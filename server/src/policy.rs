@@ -43,6 +43,15 @@ pub struct PolicyArgs {
     /// Share of machines that may be lost at once and still be replaced at once, in percent [default: 50]
     #[arg(long, env = "FAIRWAY_BRAKE", value_name = "PERCENT")]
     pub brake: Option<u32>,
+    /// Move pods that run to machines that joined later or are emptier, a few at a time [default: false]
+    #[arg(
+        long,
+        env = "FAIRWAY_REBALANCE",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "BOOL"
+    )]
+    pub rebalance: Option<bool>,
 }
 
 impl PolicyArgs {
@@ -71,6 +80,7 @@ impl PolicyArgs {
                 usual.cpu_percent,
             )?,
             brake_percent: percent("brake", self.brake, BRAKE_PERCENT, usual.brake_percent)?,
+            rebalance: self.rebalance.unwrap_or(usual.rebalance),
             ..usual
         })
     }

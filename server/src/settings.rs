@@ -176,6 +176,16 @@ pub struct Settings {
     #[arg(long, env = "FAIRWAY_BRAKE", value_name = "PERCENT")]
     pub brake: Option<u32>,
 
+    /// Move pods that run to machines that joined later or are emptier, a few at a time [default: false]
+    #[arg(
+        long,
+        env = "FAIRWAY_REBALANCE",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "BOOL"
+    )]
+    pub rebalance: Option<bool>,
+
     /// Write progress lines to this pipe or file, and `ready` at the end
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
@@ -209,6 +219,7 @@ impl Settings {
             overcommit_memory: self.overcommit_memory,
             overcommit_cpu: self.overcommit_cpu,
             brake: self.brake,
+            rebalance: self.rebalance,
         }
     }
 
@@ -249,6 +260,7 @@ impl Settings {
             overcommit_memory: self.overcommit_memory.or(file.overcommit_memory),
             overcommit_cpu: self.overcommit_cpu.or(file.overcommit_cpu),
             brake: self.brake.or(file.brake),
+            rebalance: self.rebalance.or(file.rebalance),
             progress: self.progress,
         }
     }
@@ -323,7 +335,8 @@ mod tests {
             allow-host-path = [\"/srv\"]\n\
             registry = \"r.example.com\"\nregistry-username = \"u\"\n\
             registry-password-file = \"/p\"\nnode-lost-secs = 30\nplacement = \"pack\"\n\
-            overcommit-memory = 100\ndisk-reserve = \"5%\"\novercommit-cpu = 100\nbrake = 30\n";
+            overcommit-memory = 100\ndisk-reserve = \"5%\"\novercommit-cpu = 100\nbrake = 30\n\
+             rebalance = true\n";
         parse(text).unwrap();
         assert_eq!(text.lines().count(), known_keys().len());
     }

@@ -6,9 +6,20 @@ use super::{Client, ClientError};
 use crate::{
     machines::{NewNodeToken, Node, NodePatch, NodePod, NodeToken},
     names::NodeName,
+    rebalance::Rebalance,
 };
 
 impl Client {
+    /// What rebalancing would move; for admins.
+    pub async fn rebalance_plan(&self) -> Result<Rebalance, ClientError> {
+        self.get("/rebalance").await
+    }
+
+    /// Lets pods move to better machines for a while; for admins.
+    pub async fn rebalance(&self) -> Result<Rebalance, ClientError> {
+        self.call(Method::POST, "/rebalance", &()).await
+    }
+
     /// All machines, by name.
     pub async fn nodes(&self) -> Result<Vec<Node>, ClientError> {
         self.get("/nodes").await

@@ -4,7 +4,7 @@
 use crate::person::{Person, run};
 
 /// A file name and the command line it is about. Each runs once as it is and once with `--json`.
-const COMMANDS: [&[&str]; 89] = [
+const COMMANDS: [&[&str]; 94] = [
     &["apps"],
     &["create", "shop"],
     &["create"],

@@ -40,7 +40,8 @@ use crate::{
         domains, features,
         formation::{self, FormationRow},
         jobs::{self as stored_jobs, JobRow},
-        network, placements,
+        network,
+        placements::{self, PlacementRow},
         pods::{self, PodRow},
         releases::{ReleaseMount, ReleaseRow},
         runs::{self, RunRow, Taken},
@@ -129,27 +130,12 @@ pub(super) async fn all(
             rows.formation.push(formation);
         }
     }
-    for row in placements::all(db).await? {
-        if let Some(rows) = rows.get_mut(&row.app) {
-            let placement = Arc::new(row.placement);
-            rows.placements.insert(row.process_type, placement);
-        }
-    }
     for domain in domains::all(db).await? {
         if let Some(rows) = rows.get_mut(&domain.app) {
             rows.hostnames.push(domain.hostname);
         }
     }
-    for feature in features::all(db).await? {
-        if let Some(rows) = rows.get_mut(&feature.app) {
-            rows.affinity = affinity(secrets, &[feature]);
-        }
-    }
-    for policy in autoscale::all(db).await? {
-        if let Some(rows) = rows.get_mut(&policy.app) {
-            rows.on_demand |= policy.is_on_demand();
-        }
-    }
+    read_settings(db, secrets, &mut rows).await?;
     for rule in network::rules(db).await? {
         if let Some(rows) = rows.get_mut(&rule.to.id) {
             rows.reach.admits.push(admission(rule));
@@ -188,6 +174,30 @@ async fn sort_volumes(db: &mut Db, rows: &mut BTreeMap<AppId, Rows>) -> Result<(
     for volume in stored_volumes::all(db).await? {
         if let Some(rows) = rows.get_mut(&volume.app) {
             rows.volumes.push(volume);
+        }
+    }
+    Ok(())
+}
+
+/// What people have set besides counts.
+async fn read_settings(
+    db: &mut Db,
+    secrets: &Secrets,
+    rows: &mut BTreeMap<AppId, Rows>,
+) -> Result<(), StoreError> {
+    for row in placements::all(db).await? {
+        if let Some(rows) = rows.get_mut(&row.app) {
+            rows.place(row);
+        }
+    }
+    for feature in features::all(db).await? {
+        if let Some(rows) = rows.get_mut(&feature.app) {
+            rows.affinity = affinity(secrets, &[feature]);
+        }
+    }
+    for policy in autoscale::all(db).await? {
+        if let Some(rows) = rows.get_mut(&policy.app) {
+            rows.on_demand |= policy.is_on_demand();
         }
     }
     Ok(())
@@ -239,6 +249,11 @@ pub(super) async fn one(
 }
 
 impl Rows {
+    fn place(&mut self, row: PlacementRow) {
+        let placement = Arc::new(row.placement);
+        self.placements.insert(row.process_type, placement);
+    }
+
     fn new(app: AppRow) -> Self {
         Self {
             app,

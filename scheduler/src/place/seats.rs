@@ -195,6 +195,18 @@ impl<'a> Seats<'a> {
         }
     }
 
+    /// The scores of all eligible machines, and whether each could take a pod now.
+    pub(crate) fn scores(&self, cluster: &Cluster) -> Vec<(Score, bool)> {
+        let skew = self.rules.skew();
+        let positions = (0..).zip(&self.eligible.machines);
+        let score = |(position, &index): (u32, &Index)| {
+            let zone = cluster.rooms[index as usize].zone;
+            let free = self.takes(cluster, index) && self.rules.skewed(zone, index, skew).is_none();
+            (self.score(cluster, position), free)
+        };
+        positions.map(score).collect()
+    }
+
     /// Machines that could take a pod if they had room.
     pub(crate) fn without_room(&self, cluster: &Cluster) -> impl Iterator<Item = Index> {
         let skew = self.rules.skew();

@@ -21,6 +21,7 @@ fn built(procfile: &str, port: Option<u16>) -> BuiltImage {
         formation: BTreeMap::new(),
         cron: BTreeMap::new(),
         sidecars: BuiltSidecars::default(),
+        strategy: None,
     }
 }
 

@@ -139,6 +139,8 @@ const ENDPOINTS: &[(&str, &str, Serves)] = &[
     ("GET", "/nodes/{node}/pods", Admins),
     ("POST", "/node-tokens", Admins),
     ("GET", "/events", Admins),
+    ("GET", "/rebalance", Admins),
+    ("POST", "/rebalance", Admins),
     ("GET", "/events/stream", Admins),
     ("GET", "/streams/logs/{id}", Proof),
     ("GET", "/streams/builds/{id}", Proof),

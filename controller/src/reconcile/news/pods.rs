@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use fairway_api::{
     checks::CheckKind,
     events::{Cause, NodeReason, PreemptedBy},
@@ -100,44 +101,21 @@ fn heard_of(about: &About<'_>, before: Option<Seen<'_>>, now: Seen<'_>) -> Vec<N
         return vec![];
     }
     let name = &about.name;
-    let news = |kind, message: String, cause| News {
-        kind,
-        message,
-        pod: Some(about.pod.name.clone()),
-        cause,
-    };
     match now.phase {
-        PodPhase::BackOff { until } => {
-            let crash = news(
-                "pod.crashed",
-                format!("{name} {}", ended(now)),
-                ending(about, now),
-            );
-            let ended_at = now.last_exit.map(|exit| exit.at);
-            let pause = ended_at.map_or(0, |at| (*until - at).num_seconds());
-            let waits = (pause >= BACK_OFF_TOLD_SECS).then(|| {
-                let cause = Cause::BackOff {
-                    restarts: now.restarts,
-                    until: *until,
-                };
-                let message = format!("{name} keeps crashing: it starts again in {pause} s");
-                news("pod.back-off", message, Some(cause))
-            });
-            [crash].into_iter().chain(waits).collect()
-        }
+        PodPhase::BackOff { until } => crashed(about, now, *until),
         PodPhase::NeverReady => {
             let cause = now.check_failure;
             let cause = cause.map(|it| check_failed(it, CheckKind::Startup));
             let message = not_ready(name, now.check_failure);
-            vec![news("pod.never-ready", message, cause)]
+            vec![about.news("pod.never-ready", message, cause)]
         }
         PodPhase::Running { ready: false } => {
-            let Some(failure) = now.check_failure else {
-                return vec![];
-            };
-            let cause = Some(check_failed(failure, CheckKind::Readiness));
-            let message = format!("{name} gets no requests: {failure}");
-            vec![news("pod.not-ready", message, cause)]
+            let news = now.check_failure.iter().map(|failure| {
+                let cause = Some(check_failed(failure, CheckKind::Readiness));
+                let message = format!("{name} gets no requests: {failure}");
+                about.news("pod.not-ready", message, cause)
+            });
+            news.collect()
         }
         PodPhase::Refused { reason } => {
             let message = format!("{name} could not be started: {reason}");
@@ -147,20 +125,50 @@ fn heard_of(about: &About<'_>, before: Option<Seen<'_>>, now: Seen<'_>) -> Vec<N
             } else {
                 Cause::StartFailed { reason }
             };
-            vec![news("pod.refused", message, Some(cause))]
+            vec![about.news("pod.refused", message, Some(cause))]
         }
-        // How commands end stands with their runs; what cut one off is told here too.
-        PodPhase::Exited => {
-            let cause = ending(about, now);
-            let kind = match cause {
-                Some(Cause::Evicted { .. }) => "pod.evicted",
-                Some(Cause::OutOfMemory { .. } | Cause::Signal { .. }) => "pod.killed",
-                _ => return vec![],
-            };
-            vec![news(kind, format!("{name} {}", ended(now)), cause)]
-        }
+        PodPhase::Exited => exited(about, now).into_iter().collect(),
         _ => vec![],
     }
+}
+
+impl About<'_> {
+    fn news(&self, kind: &'static str, message: String, cause: Option<Cause>) -> News {
+        News {
+            kind,
+            message,
+            pod: Some(self.pod.name.clone()),
+            cause,
+        }
+    }
+}
+
+/// It ended and starts again; a long pause is told by itself.
+fn crashed(about: &About<'_>, now: Seen<'_>, until: DateTime<Utc>) -> Vec<News> {
+    let name = &about.name;
+    let message = format!("{name} {}", ended(now));
+    let crash = about.news("pod.crashed", message, ending(about, now));
+    let ended_at = now.last_exit.map(|exit| exit.at);
+    let pause = ended_at.map_or(0, |at| (until - at).num_seconds());
+    let waits = (pause >= BACK_OFF_TOLD_SECS).then(|| {
+        let restarts = now.restarts;
+        let cause = Cause::BackOff { restarts, until };
+        let message = format!("{name} keeps crashing: it starts again in {pause} s");
+        about.news("pod.back-off", message, Some(cause))
+    });
+    [crash].into_iter().chain(waits).collect()
+}
+
+/// How commands end stands with their runs; what cut one off is told here too.
+fn exited(about: &About<'_>, now: Seen<'_>) -> Option<News> {
+    let cause = ending(about, now)?;
+    let kind = match cause {
+        Cause::Evicted { .. } => "pod.evicted",
+        Cause::OutOfMemory { .. } | Cause::Signal { .. } => "pod.killed",
+        _ => return None,
+    };
+    let message = format!("{} {}", about.name, ended(now));
+    Some(about.news(kind, message, Some(cause)))
 }
 
 fn ended(now: Seen<'_>) -> String {

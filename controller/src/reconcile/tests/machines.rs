@@ -1,9 +1,10 @@
 //! What machines are told, and what they are believed.
 
+use fairway_scheduler::rebalance::{Gain, Move};
 use serde_json::{Value, json};
 
 use super::platform::{Platform, status_of};
-use crate::testing::NODE;
+use crate::{reconcile::rebalance::begin, store::columns::now, testing::NODE};
 
 #[tokio::test]
 async fn generations_of_plans_never_go_back() {
@@ -189,4 +190,59 @@ async fn pods_that_leave_a_drained_machine_say_so() {
         events[0]["cause"],
         json!({ "type": "drained", "node": "one" })
     );
+}
+
+#[tokio::test]
+async fn a_pod_that_moves_is_replaced_on_the_machine_that_was_chosen() {
+    let mut platform = Platform::with_live_app("shop").await;
+    let web = platform.pod("web.1");
+    platform.forge("two", web, "ready").await;
+    let state = platform.rig.state().clone();
+    let mut tx = state.store.write().await.unwrap();
+    let pods = crate::store::pods::all(&mut tx).await.unwrap();
+    let app = pods[0].app;
+    let planned = Move {
+        app,
+        pod: web,
+        name: "web.1".into(),
+        process_type: "web".parse().unwrap(),
+        from: "one".parse().unwrap(),
+        to: "two".parse().unwrap(),
+        why: Gain::Load,
+    };
+    let begun = begin(&mut tx, &planned, now()).await.unwrap();
+    assert!(begun.is_some());
+    let again = begin(&mut tx, &planned, now()).await.unwrap();
+    assert!(again.is_none(), "it is under way");
+    tx.commit().await.unwrap();
+    state.wake.app(app);
+    let at = |dynos: &[Value]| -> Vec<String> {
+        let nodes = dynos
+            .iter()
+            .map(|it| it["node"].as_str().unwrap().to_owned());
+        nodes.collect()
+    };
+    platform
+        .settled("shop", |dynos| at(dynos) == ["one", "two"])
+        .await;
+    // The old one serves until the new one is up.
+    assert_eq!(platform.routed("shop.apps.test").await, ["10.9.0.1"]);
+    let events = platform.get("/apps/shop/events?type=rebalanced").await;
+    assert_eq!(
+        events[0]["message"],
+        "web.1 gets replaced: machine two is the better one than one"
+    );
+}
+
+#[tokio::test]
+async fn rebalancing_is_asked_for_once_and_by_admins() {
+    let platform = Platform::with_live_app("shop").await;
+    let (rig, admin) = (&platform.rig, &platform.rig.admin);
+    let plan = rig.get(admin, "/rebalance").await.expect(200);
+    assert_eq!(plan, json!({ "enabled": false, "moves": [] }));
+    rig.call(admin, "POST", "/rebalance", Value::Null)
+        .await
+        .expect(200);
+    let events = rig.get(admin, "/events?type=nodes.rebalanced").await;
+    assert_eq!(events.expect(200).as_array().unwrap().len(), 1);
 }

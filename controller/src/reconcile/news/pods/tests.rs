@@ -1,4 +1,4 @@
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use fairway_api::ids::ReleaseId;
 use fairway_scheduler::snapshot::{PodIntent, PodKind};
 
@@ -152,7 +152,7 @@ fn checks_say_which_they_are() {
         check_failure: Some(failure(kind)),
         ..status(phase)
     };
-    let of = |status: &PodStatus| match &heard(&pod(), None, status)[..] {
+    let check = |status: &PodStatus| match &heard(&pod(), None, status)[..] {
         [
             News {
                 cause:
@@ -168,13 +168,16 @@ fn checks_say_which_they_are() {
         other => panic!("{other:?}"),
     };
     let unready = PodPhase::Running { ready: false };
-    assert_eq!(of(&checked(PodPhase::NeverReady, None)), CheckKind::Startup);
-    assert_eq!(of(&checked(unready.clone(), None)), CheckKind::Readiness);
+    assert_eq!(
+        check(&checked(PodPhase::NeverReady, None)),
+        CheckKind::Startup
+    );
+    assert_eq!(check(&checked(unready.clone(), None)), CheckKind::Readiness);
     let restarted = PodStatus {
         last_exit: Some(exit(143, false, Some(STOPPED_BY_CHECK))),
         ..checked(PodPhase::BackOff { until: at(1) }, Some(CheckKind::Startup))
     };
-    assert_eq!(of(&restarted), CheckKind::Startup, "as the agent says");
+    assert_eq!(check(&restarted), CheckKind::Startup, "as the agent says");
     // Readiness that goes away is news, also when nothing else changed.
     let ready = status(PodPhase::Running { ready: true });
     let expected = "pod.not-ready: web.1 gets no requests: GET /: answered 500 | check-failed";

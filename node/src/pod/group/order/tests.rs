@@ -183,6 +183,7 @@ fn a_sidecar_that_never_becomes_ready_fails_the_pod() {
     let mut record = group.record_of(1);
     record.status.phase = PodPhase::NeverReady;
     record.status.check_failure = Some(CheckFailure {
+        kind: None,
         check: "GET /".into(),
         why: "refused".into(),
         response: None,
