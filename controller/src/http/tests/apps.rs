@@ -389,27 +389,6 @@ async fn placements_go_before_what_app_json_says() {
         (&web["source"], &web["placement"]["require"][0]),
         (&json!("app"), &json!("disk=ssd"))
     );
-    // Contradictions, unknown types and keys are refused, and nothing changes.
-    for (which, placement, status, says) in [
-        (
-            "web",
-            json!({ "require": ["a=b", "!a"] }),
-            422,
-            "exclude each other",
-        ),
-        (
-            "web",
-            json!({ "spread": [{ "by": "zone", "max-skew": 0 }] }),
-            422,
-            "max-skew",
-        ),
-        ("web", json!({ "color": "red" }), 422, "Unknown field"),
-        ("clock", json!({}), 404, "process type (clock)"),
-    ] {
-        let refused = set(which, placement).await.expect(status);
-        let message = refused["message"].as_str().unwrap();
-        assert!(message.contains(says), "{message}");
-    }
     // What a job may do without is what it may be asked to.
     let job = set("job", json!({ "pool": "batch" })).await.expect(200);
     assert_eq!(
@@ -433,4 +412,33 @@ async fn placements_go_before_what_app_json_says() {
         "/apps/shop/events?type=placement.set,placement.unset",
     );
     assert_eq!(kinds.await.expect(200).as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn placements_that_no_machine_can_satisfy_are_refused() {
+    let rig = Rig::new().await;
+    rig.app("shop").await;
+    rig.release("shop").await;
+    for (which, placement, status, says) in [
+        (
+            "web",
+            json!({ "require": ["a=b", "!a"] }),
+            422,
+            "exclude each other",
+        ),
+        (
+            "web",
+            json!({ "spread": [{ "by": "zone", "max-skew": 0 }] }),
+            422,
+            "max-skew",
+        ),
+        ("web", json!({ "color": "red" }), 422, "Unknown field"),
+        ("clock", json!({}), 404, "process type (clock)"),
+    ] {
+        let path = format!("/apps/shop/placement/{which}");
+        let refused = rig.call(&rig.alice, "PUT", &path, placement).await;
+        let refused = refused.expect(status);
+        let message = refused["message"].as_str().unwrap();
+        assert!(message.contains(says), "{message}");
+    }
 }
