@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{self, AccessLog, Line},
     drain::Tables,
-    sync::{self, Sync},
+    sync::{KeptTable, Sync},
     worker::{self, Worker},
 };
 
@@ -75,9 +75,9 @@ impl Router {
             .local_addr()
             .context("read the address of the router's socket")?;
         let tables = Arc::new(Tables::new());
-        let file = Sync::file_in(data_dir);
+        let kept = Arc::new(KeptTable::in_dir(data_dir));
         let mut book = RouteBook::default();
-        if let Some(changes) = sync::kept(&file).and_then(|table| book.take(table).ok())
+        if let Some(changes) = kept.load().and_then(|table| book.take(table).ok())
             && tables.install(&changes).is_ok()
         {
             let generation = changes.generation;
@@ -90,7 +90,7 @@ impl Router {
                 client: config.client,
                 tables,
                 book: Mutex::new(book),
-                file,
+                kept,
             },
             sockets,
             local_addr,

@@ -6,24 +6,24 @@
 //! left the table has drained, and every [`HEARTBEAT_SECS`]; the third asks for pods, the last keeps
 //! the table. None retries by itself: the next pass is the retry.
 
+mod kept;
+
 use std::{
     convert::Infallible,
-    io,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use fairway_api::{
     client::{Client, ClientError},
     error::ErrorId,
     names::RouterName,
     nodes::HEARTBEAT_SECS,
-    routes::{NotTaken, RouteBook, RouteUpdate, RouterStatus, WakeNotice, Whole},
+    routes::{NotTaken, RouteBook, RouteUpdate, RouterStatus, WakeNotice},
 };
 use tokio::time::{sleep, timeout};
 
+pub(crate) use self::kept::KeptTable;
 use crate::drain::Tables;
 
 /// The pause after a failed call, short enough that a restarted controller is found at once.
@@ -35,8 +35,6 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Writing the table to disk takes no more than one part in so many of the time, or a large one
 /// that changes all the time would keep the disk busy.
 const KEEP_SHARE: u32 = 20;
-/// The file in the data directory.
-const FILE_NAME: &str = "route-table.json";
 
 /// The link between the tables of a router and the controller.
 #[derive(Debug)]
@@ -46,15 +44,10 @@ pub(crate) struct Sync {
     pub(crate) tables: Arc<Tables>,
     /// What `tables` were made from.
     pub(crate) book: Mutex<RouteBook>,
-    pub(crate) file: PathBuf,
+    pub(crate) kept: Arc<KeptTable>,
 }
 
 impl Sync {
-    /// Where the last table is kept.
-    pub(crate) fn file_in(data_dir: &Path) -> PathBuf {
-        data_dir.join(FILE_NAME)
-    }
-
     /// Follows the controller until that wants no router here any more; why it does not.
     pub(crate) async fn run(&self) -> ClientError {
         tokio::select! {
@@ -106,8 +99,7 @@ impl Sync {
                     }
                 }
                 Err(error) if is_refusal(&error) => {
-                    // What it says is nobody's truth any more, also after a restart.
-                    drop(std::fs::remove_file(&self.file));
+                    self.kept.give_up();
                     return error;
                 }
                 Err(error) => {
@@ -142,8 +134,8 @@ impl Sync {
             // The sender is in `tables`, so this does not fail.
             drop(swaps.changed().await);
             let begun = Instant::now();
-            let (file, whole) = (self.file.clone(), self.book().whole());
-            let kept = tokio::task::spawn_blocking(move || keep(&file, &whole)).await;
+            let (file, whole) = (self.kept.clone(), self.book().whole());
+            let kept = tokio::task::spawn_blocking(move || file.save(&whole)).await;
             if let Err(error) = kept.map_err(anyhow::Error::new).and_then(|kept| kept) {
                 tracing::warn!("the route table is in use but not kept on disk: {error:#}");
             }
@@ -154,7 +146,7 @@ impl Sync {
     /// Keeps the table of a router that ends.
     pub(crate) fn keep_last(&self) {
         if self.tables.generation() > 0
-            && let Err(error) = keep(&self.file, &self.book().whole())
+            && let Err(error) = self.kept.save(&self.book().whole())
         {
             tracing::warn!("the last route table could not be kept on disk: {error:#}");
         }
@@ -204,39 +196,3 @@ fn is_refusal(error: &ClientError) -> bool {
     let id = error.api().map(|error| error.id);
     matches!(id, Some(ErrorId::Removed | ErrorId::Forbidden))
 }
-
-/// Writes the table beside the old one and puts it in its place, so that a crash leaves one or the
-/// other. It is not forced to the disk platters: a machine that lost power has lost its pods too.
-fn keep(file: &Path, table: &Whole) -> anyhow::Result<()> {
-    let text = serde_json::to_vec(table).context("write the route table as JSON")?;
-    let new = file.with_extension("json.new");
-    std::fs::write(&new, text).with_context(|| format!("write {}", new.display()))?;
-    std::fs::rename(&new, file).with_context(|| format!("replace {}", file.display()))
-}
-
-/// The table that was kept, if there is one that can be read. One that cannot is as good as none,
-/// since the controller has the original.
-pub(crate) fn kept(file: &Path) -> Option<RouteUpdate> {
-    let text = match std::fs::read(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            tracing::warn!(
-                "cannot read {}, waiting for the controller: {error}",
-                file.display()
-            );
-            return None;
-        }
-    };
-    serde_json::from_slice(&text)
-        .inspect_err(|error| {
-            tracing::warn!(
-                "{} is damaged, waiting for the controller: {error}",
-                file.display()
-            );
-        })
-        .ok()
-}
-
-#[cfg(test)]
-mod tests;
