@@ -219,7 +219,7 @@ async fn a_pod_that_moves_is_replaced_on_the_machine_that_was_chosen() {
     let at = |dynos: &[Value]| -> Vec<String> {
         let nodes = dynos
             .iter()
-            .map(|it| it["node"].as_str().unwrap().to_owned());
+            .map(|it| it["node"].as_str().unwrap_or_default().to_owned());
         nodes.collect()
     };
     platform
