@@ -42,7 +42,8 @@ pub(super) fn nfs_share(text: &str) -> Result<String, &'static str> {
         && server.chars().all(plain)
         && server.starts_with(|c: char| c.is_ascii_alphanumeric());
     let is_address = server.parse::<std::net::Ipv6Addr>().is_ok();
-    if !is_name && !is_address {
+    let is_named = is_name && !text.starts_with('[');
+    if !is_named && !is_address {
         return Err(RULE);
     }
     // A comma would begin another mount option.
