@@ -193,7 +193,7 @@ async fn a_sidecar_that_ends_is_started_again_and_the_main_process_left_alone() 
     assert!(exit.out_of_memory, "{exit:?}");
     machine
         .until_logged(|log| {
-            log.contains(&"fairway[web.1/proxy]: Error: ran out of memory (limit 32 MB)".into())
+            log.contains(&"fairway[web.1/proxy]: Error R15: ran out of memory (limit 32 MB)".into())
         })
         .await;
     let status = machine
