@@ -12,13 +12,21 @@ fn question(name: &str) -> Message {
     question
 }
 
+const PORTS_TRIED_MAX: u32 = 100;
+
 /// A server on loopback, where this test is the pod.
 async fn server(pods: u8) -> (Server, watch::Sender<Arc<Census>>) {
     let mut all = vec![member("web.1", [127, 0, 0, 1], true, true)];
     all.extend((1..pods).map(|n| member(&format!("web.{}", n + 1), [10, 64, 9, n], true, false)));
     let census = watch::Sender::new(Arc::new(census(vec![(SHOP, app("shop", &[], all))])));
-    let server = Server::start_at(([127, 0, 0, 1], 0).into(), census.subscribe()).await;
-    (server.unwrap(), census)
+    // A port that is free for datagrams may be taken for connections.
+    for _ in 0..PORTS_TRIED_MAX {
+        let server = Server::start_at(([127, 0, 0, 1], 0).into(), census.subscribe()).await;
+        if let Ok(server) = server {
+            return (server, census);
+        }
+    }
+    panic!("no port is free for both datagrams and connections");
 }
 
 async fn ask_datagram(server: &Server, bytes: &[u8]) -> Message {
